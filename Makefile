@@ -1,0 +1,34 @@
+# The two commands of the README are `make leaderboard` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SUITES := $(sort $(wildcard suites/*.yaml))
+
+.PHONY: leaderboard test check publish clean
+
+leaderboard: $(VENV)/.suites
+	$(BIN)/lipbench run $(SUITES) --profile quick --results out
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+publish: $(VENV)/.suites
+	$(BIN)/lipbench run $(SUITES) --results results
+
+$(VENV)/.suites: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[suites]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.suites
+
+clean:
+	rm -rf $(VENV) out

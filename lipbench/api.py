@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole public surface of lipbench: plugins import this module and nothing else of it."""
+
+from __future__ import annotations
+
+import pluggy
+
+from lipbench.contract.components import (
+    Component,
+    Dataset,
+    DataSpec,
+    Kind,
+    Method,
+    Metric,
+    Model,
+    Network,
+    Report,
+    Split,
+    Task,
+)
+from lipbench.contract.context import Context, data_root, stable_seed
+from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable, NotFinite
+from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
+
+API_VERSION = 1
+"""Version of this surface; it changes when a plugin written for it could break."""
+
+hookimpl = pluggy.HookimplMarker("lipbench")
+"""Marks a function of a plugin module as an implementation of a hook in `lipbench.hookspecs`."""
+
+__all__ = [
+    "API_VERSION",
+    "Column",
+    "Component",
+    "Context",
+    "DataSpec",
+    "Dataset",
+    "Direction",
+    "Entry",
+    "Interval",
+    "InvalidInput",
+    "Kind",
+    "LipbenchError",
+    "Method",
+    "Metric",
+    "Model",
+    "Network",
+    "NotApplicable",
+    "NotFinite",
+    "Record",
+    "Report",
+    "Split",
+    "Status",
+    "Table",
+    "Task",
+    "Value",
+    "data_root",
+    "hookimpl",
+    "stable_seed",
+]

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that a component learns about the world it runs in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+def stable_seed(*parts: object) -> int:
+    """A 128-bit seed from words and numbers, the same in every process and on every machine.
+
+    >>> stable_seed("a", 1) == stable_seed("a", 1) != stable_seed("a", 2)
+    True
+    """
+    text = "\x1f".join(str(p) for p in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
+
+
+def data_root(root: str | None = None) -> Path:
+    """The folder with local data files: `root` where given, else `$LIPBENCH_DATA`, else `./data`."""
+    return Path(root or os.environ.get("LIPBENCH_DATA") or "data").expanduser()
+
+
+def _silent(message: str) -> None:
+    """Default of `Context.log` and `Context.report`: outside a run nobody listens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What the harness tells a component: device, seed, data folder, deadline, where to report.
+
+    Every random draw of a component must come from `rng` or `generator`.
+    """
+
+    scope: str
+    """Identity of the cell, job or fit in words; random streams depend on it and on `seed` alone."""
+    seed: int = 0
+    """The seed of the suite's matrix: 0, 1, 2, ..."""
+    device: str = "cpu"
+    """A torch device such as `cpu` or `cuda:0`."""
+    deadline: float | None = None
+    """`time.monotonic()` at which the harness kills this work; None for no limit."""
+    log: Callable[[str], None] = field(default=_silent, repr=False)
+    """Write a line to the log of the job."""
+    report: Callable[[str], None] = field(default=_silent, repr=False)
+    """Say in a few words how far the work is; shown on the progress bar."""
+
+    def rng(self, stream: str = "") -> np.random.Generator:
+        """A numpy generator; the same stream name gives the same numbers again."""
+        import numpy as np  # here, so that listing plugins does not pay for it
+
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(stable_seed(self.scope, self.seed, stream))))
+
+    def generator(self, stream: str = "") -> torch.Generator:
+        """A torch generator on the CPU, so that a draw is the same whatever the device; move what it draws."""
+        import torch
+
+        return torch.Generator().manual_seed(stable_seed(self.scope, self.seed, stream) % 2**63)
+
+    def seconds_left(self) -> float:
+        """Seconds until the deadline, infinite where there is none."""
+        return float("inf") if self.deadline is None else self.deadline - time.monotonic()

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a metric hands back, and the finished record that the harness makes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Direction = Literal["higher", "lower", "none"]
+Status = Literal["ok", "failed", "timeout"]
+JSON = Any  # JSON-able: None, bool, int, float, str, list, dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """The uncertainty of one value."""
+
+    low: float
+    """Lower end, in the unit of the value."""
+    high: float
+    """Upper end, in the unit of the value."""
+    level: float
+    """Coverage between 0 and 1; 1 for a rigorous enclosure."""
+    method: str
+    """How it was made: `bootstrap`, `delong`, `t over seeds`, `rounding error bound`, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A measured number with all that is needed to read and to rank it."""
+
+    value: float
+    """The number; must be finite."""
+    direction: Direction
+    """Which way is better; `none` is never ranked."""
+    unit: str
+    """The unit in words, `1` for a pure number."""
+    interval: Interval | None = None
+    """Uncertainty within this one cell; the leaderboard adds the spread over seeds."""
+    group: str = ""
+    """Only values of one group are ranked against each other, such as `lower, l2, global`."""
+    unranked: str | None = None
+    """Why this value must not be ranked (shown struck through with this reason); None where it may."""
+    extras: Mapping[str, JSON] = field(default_factory=dict)
+    """Anything else worth keeping, JSON-able: traces, witnesses, diagnostics."""
+    forwards: int = 0
+    """Inputs sent through the network, a tangent counted as one more."""
+    backwards: int = 0
+    """Cotangents sent back through the network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A finished cell: one line of `records.jsonl`."""
+
+    cell: str
+    """Content hash of all that could change the value."""
+    suite: str
+    task: str
+    roles: Mapping[str, str]
+    """Role name to the label of the component that fills it."""
+    params: Mapping[str, Mapping[str, JSON]]
+    """Resolved parameters: `task`, `metric` and one entry a role."""
+    seed: int
+    metric: str
+    """Label of the metric."""
+    uses: Mapping[str, str]
+    """Component names behind the labels: `task`, `metric` and one entry a role."""
+    code: Mapping[str, str]
+    """Fingerprints of the code, one for each entry of `uses`."""
+    data: Mapping[str, str]
+    """Fingerprints of the datasets, by role."""
+    status: Status
+    value: float | None = None
+    unit: str = "1"
+    direction: Direction = "none"
+    interval: Mapping[str, JSON] | None = None
+    group: str = ""
+    unranked: str | None = None
+    extras: Mapping[str, JSON] = field(default_factory=dict)
+    cost: Mapping[str, JSON] = field(default_factory=dict)
+    """`seconds` (wall), `forwards`, `backwards`, `peak_bytes`."""
+    device: str = "cpu"
+    error: Mapping[str, str] | None = None
+    """`class` (crash, invalid, nan, oom, timeout) and a one-line `message`; None where status is ok."""
+    run: str = ""
+    """Id of the run that made it; `runs/<id>.json` has the environment."""
+
+    def to_json(self) -> dict[str, JSON]:
+        """The record as a JSON object, keys in the order of the fields."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, JSON]) -> Record:
+        """Build a record from a JSON object; unknown keys are ignored so that older readers read newer files.
+
+        Raises:
+            KeyError, TypeError: A required field is missing.
+        """
+        names = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{k: v for k, v in raw.items() if k in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    direction: Direction = "none"
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One place in a table."""
+
+    text: str
+    """What is shown, unescaped; renderers escape it."""
+    value: float | None = None
+    """The number behind the text, None for words."""
+    best: bool = False
+    """Shown in bold."""
+    struck: bool = False
+    """Shown struck through: measured, but not to be ranked."""
+    note: int | None = None
+    """Number of a footnote, from 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A leaderboard table, before it is rendered in any format."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Entry]]
+    notes: Sequence[str] = ()
+    """Footnotes in order; note k of an entry is `notes[k - 1]`."""
+    caption: str = ""
+    """One paragraph under the title: how to read it."""

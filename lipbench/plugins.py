@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Discovery of plugins: entry points in sorted order, single files on request, and a broken one takes nothing down."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+import pluggy
+
+from lipbench import hookspecs
+from lipbench.contract.components import KINDS, Component, Report
+from lipbench.contract.errors import PluginError, did_you_mean
+
+GROUP = "lipbench"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginInfo:
+    """What became of one plugin."""
+
+    name: str
+    distribution: str
+    """Name of the distribution, or the file that `--plugin` named."""
+    version: str
+    status: Literal["ok", "blocked", "broken"]
+    reason: str = ""
+    components: tuple[Component, ...] = ()
+    reports: tuple[Report, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginOptions:
+    """Which plugins to load; workers get the same as their parent."""
+
+    extra: tuple[str, ...] = ()
+    """Files or importable modules given by `--plugin`."""
+    blocked: tuple[str, ...] = ()
+    """Names given by `-p no:NAME`."""
+    autoload: bool = True
+    """False leaves installed plugins alone."""
+
+
+def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
+    """Load all plugins that the options allow, each by itself.
+
+    Raises:
+        PluginError: A plugin that was asked for by `--plugin`, or blocked by name, does not exist.
+    """
+    found: list[PluginInfo] = []
+    installed = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
+    for name in options.blocked:
+        if name not in {e.name for e in installed}:
+            raise PluginError(f"-p no:{name}: there is no such plugin; {did_you_mean(name, (e.name for e in installed))}")
+    for point in installed if options.autoload else ():
+        dist, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
+        if point.name in options.blocked:
+            found.append(PluginInfo(name=point.name, distribution=dist, version=version, status="blocked", reason="-p no:"))
+        else:
+            found.append(_guarded(point.name, dist, version, point))
+    found.extend(_guarded(_stem(place), place, "", place) for place in options.extra)
+    for info in found[len(found) - len(options.extra) :]:
+        if info.status == "broken":
+            raise PluginError(f"--plugin {info.distribution}: {info.reason}")
+    return found
+
+
+def _stem(place: str) -> str:
+    return Path(place).stem if place.endswith(".py") else place
+
+
+def _guarded(name: str, dist: str, version: str, source: EntryPoint | str) -> PluginInfo:
+    """Import and ask one plugin; whatever it raises becomes its own reason."""
+    try:
+        module = source.load() if isinstance(source, EntryPoint) else import_place(source)
+        components, reports = _ask(name, module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # BaseException, because a plugin that calls sys.exit on import must not end the command that merely lists it.
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return PluginInfo(name=name, distribution=dist, version=version, status="broken", reason=reason)
+    return PluginInfo(
+        name=name, distribution=dist, version=version, status="ok", components=tuple(components), reports=tuple(reports)
+    )
+
+
+def import_place(place: str) -> ModuleType:
+    """Import a `.py` file under its stem, or a module by name.
+
+    Raises:
+        PluginError: The file does not exist or its stem is taken by another module.
+    """
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    path = Path(place).resolve()
+    if not path.is_file():
+        raise PluginError("there is no such file")
+    loaded = sys.modules.get(path.stem)
+    if loaded is not None:
+        if getattr(loaded, "__file__", None) == str(path):
+            return loaded
+        raise PluginError(f"a module named {path.stem!r} is already imported; rename the file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise PluginError("this is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    return module
+
+
+def _ask(name: str, module: object) -> tuple[list[Component], list[Report]]:
+    """Call the hooks of one plugin in a manager of its own, so that one that raises loses only its own answers."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name)
+    for attribute in dir(module):
+        if (
+            attribute.startswith("lipbench_")
+            and not hasattr(hookspecs, attribute)
+            and hasattr(getattr(module, attribute), "lipbench_impl")
+        ):
+            known = [h for h in dir(hookspecs) if h.startswith("lipbench_")]
+            raise PluginError(f"hook {attribute!r} does not exist; {did_you_mean(attribute, known)}")
+    components = [c for given in manager.hook.lipbench_components() for c in given]
+    reports = [r for given in manager.hook.lipbench_reports() for r in given]
+    for declared in components:
+        if not isinstance(declared, Component) or declared.kind not in KINDS or ":" not in declared.factory:
+            raise PluginError(
+                f"lipbench_components gave {declared!r}; it must yield Component(kind=..., factory='module:Class')"
+            )
+    for made in reports:
+        if not isinstance(made, Report) or ":" not in made.factory:
+            raise PluginError(f"lipbench_reports gave {made!r}; it must yield Report(..., factory='module:function')")
+    if not components and not reports:
+        raise PluginError("it implements no hook; mark its functions with @lipbench.api.hookimpl")
+    return components, reports
+
+
+def all_reports(plugins: Sequence[PluginInfo], task: str) -> Iterator[Report]:
+    """The reports on the records of one task, in the order of kind and name."""
+    yield from sorted((r for p in plugins for r in p.reports if r.task == task), key=lambda r: (r.kind, r.name, r.factory))

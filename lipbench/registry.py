@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Components by kind and name, with descriptions kept on disk so that planning imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lipbench import __version__
+from lipbench.contract.components import KINDS, Component, Kind
+from lipbench.contract.errors import LipbenchError, PluginError, did_you_mean
+from lipbench.files import write_atomic
+from lipbench.fingerprint import closure, code_fingerprint, digest, stamp
+from lipbench.plugins import PluginInfo, PluginOptions, load_plugins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A component and the plugin that has it."""
+
+    component: Component
+    plugin: PluginInfo
+
+    @property
+    def qualified(self) -> str:
+        """`distribution:name`, which chooses where two plugins claim a name."""
+        return f"{self.plugin.distribution}:{self.component.name}"
+
+
+def cache_file() -> Path:
+    """Where descriptions are kept: `$LIPBENCH_CACHE`, else the user's cache folder."""
+    folder = os.environ.get("LIPBENCH_CACHE")
+    if folder is None:
+        from platformdirs import user_cache_dir
+
+        folder = user_cache_dir("lipbench")
+    return Path(folder) / "components.json"
+
+
+class Registry:
+    """All components of the loaded plugins."""
+
+    def __init__(self, plugins: Iterable[PluginInfo]) -> None:
+        self.plugins = list(plugins)
+        self._by_kind: dict[Kind, dict[str, list[Registered]]] = {kind: {} for kind in KINDS}
+        for plugin in self.plugins:
+            for component in plugin.components:
+                entry = Registered(component=component, plugin=plugin)
+                self._by_kind[component.kind].setdefault(component.name, []).append(entry)
+        self._cache_changed = False
+        self._known: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def names(self, kind: Kind) -> list[str]:
+        """Names of one kind, sorted."""
+        return sorted(self._by_kind[kind])
+
+    def all(self, kind: Kind) -> list[Registered]:
+        """Components of one kind, sorted by name and distribution."""
+        return [r for name in self.names(kind) for r in sorted(self._by_kind[kind][name], key=lambda r: r.qualified)]
+
+    def get(self, kind: Kind, name: str) -> Registered:
+        """Look a component up.
+
+        Args:
+            kind: One of the five kinds.
+            name: Its name, or `distribution:name`.
+
+        Raises:
+            PluginError: It does not exist (with the closest name), or two plugins claim it.
+        """
+        wanted = [r for r in self._by_kind[kind].get(name.rpartition(":")[2], []) if name in (r.component.name, r.qualified)]
+        if len(wanted) == 1:
+            return wanted[0]
+        if wanted:
+            raise PluginError(
+                f"{kind} {name!r} is claimed by {' and by '.join(sorted(r.plugin.distribution for r in wanted))}; "
+                f"write {' or '.join(sorted(r.qualified for r in wanted))}"
+            )
+        raise PluginError(f"there is no {kind} {name!r}; {self._hint(kind, name)}")
+
+    def _hint(self, kind: Kind, name: str) -> str:
+        for other in KINDS:
+            if other != kind and name in self._by_kind[other]:
+                return f"{name!r} is a {other}"
+        broken = [p.name for p in self.plugins if p.status == "broken"]
+        tail = f" (broken plugins: {', '.join(broken)}; see lipbench doctor)" if broken else ""
+        return did_you_mean(name, self.names(kind)) + tail
+
+    def load(self, entry: Registered) -> type:
+        """Import a component's class.
+
+        Raises:
+            PluginError: It cannot be imported; the message names component, plugin and cause.
+        """
+        try:
+            return load_factory(entry.component.factory)
+        except Exception as error:
+            raise self._broken(entry, error) from error
+
+    def _broken(self, entry: Registered, error: Exception) -> PluginError:
+        kind, name = entry.component.kind, entry.component.name
+        cause = str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return PluginError(
+            f"{kind} {name!r} of plugin {entry.plugin.name!r} ({entry.plugin.distribution}) cannot be loaded: {cause}"
+        )
+
+    @cached_property
+    def _cache(self) -> dict[str, Any]:
+        try:
+            raw = json.loads(cache_file().read_text())
+        except (OSError, ValueError):
+            return {}
+        return raw if isinstance(raw, dict) else {}
+
+    def fingerprint(self, entry: Registered) -> str:
+        """Digest of the component's name and version of plugin and of the sources that it reaches in its package."""
+        return self._facts(entry)[0]
+
+    def describe(self, entry: Registered) -> Mapping[str, Any]:
+        """Schema, docstring and protocol; see `lipbench.signature.describe`. Imports the component only when it changed.
+
+        Raises:
+            PluginError: The component cannot be imported or its signature is incomplete.
+        """
+        return self._facts(entry)[1]
+
+    def _facts(self, entry: Registered) -> tuple[str, dict[str, Any]]:
+        factory = entry.component.factory
+        key = f"{entry.component.kind} {factory}"
+        if key not in self._known:
+            self._known[key] = self._look_up(entry, key)
+        return self._known[key]
+
+    def _look_up(self, entry: Registered, key: str) -> tuple[str, dict[str, Any]]:
+        kept = self._cache.get(key)
+        if kept is not None and kept["lipbench"] == __version__ and _untouched(kept["files"]):
+            return _with_version(kept["code"], entry), kept["facts"]
+        files = closure(entry.component.factory.partition(":")[0])
+        code = code_fingerprint(files)
+        if kept is not None and kept["lipbench"] == __version__ and kept["code"] == code:
+            facts = kept["facts"]
+        else:
+            from lipbench.signature import describe
+
+            try:
+                facts = describe(entry.component.kind, self.load(entry))
+            except PluginError as error:
+                raise (error if "cannot be loaded" in str(error) else self._broken(entry, error)) from error
+        stamps = {str(path): list(stamp(path)) for path in files.values()}
+        self._cache[key] = {"lipbench": __version__, "code": code, "files": stamps, "facts": facts}
+        self._cache_changed = True
+        return _with_version(code, entry), facts
+
+    def remember(self, key: str, make: Any, files: Iterable[Path]) -> Any:
+        """A JSON-able answer kept on disk as long as the named files stay untouched."""
+        kept = self._cache.get(key)
+        if kept is None or not _untouched(kept["files"]):
+            kept = {"files": {str(path): list(stamp(path)) for path in files}, "answer": make()}
+            self._cache[key] = kept
+            self._cache_changed = True
+        return kept["answer"]
+
+    def recall(self, key: str) -> Any:
+        """What `remember` kept, None where it is not there or a file was touched."""
+        kept = self._cache.get(key)
+        return kept["answer"] if kept is not None and _untouched(kept["files"]) else None
+
+    def save(self) -> None:
+        """Keep what was learned; a cache that cannot be written is only slower."""
+        if not self._cache_changed:
+            return
+        try:
+            write_atomic(cache_file(), json.dumps(self._cache))
+        except OSError:
+            return
+        self._cache_changed = False
+
+
+def load_factory(factory: str) -> type:
+    """Import `module:Class`; whatever the import raises goes through."""
+    module, _, attribute = factory.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _untouched(files: Mapping[str, list[int]]) -> bool:
+    try:
+        return all(list(stamp(Path(name))) == was for name, was in files.items())
+    except OSError:
+        return False
+
+
+def _with_version(code: str, entry: Registered) -> str:
+    return digest(entry.plugin.name, entry.plugin.version, entry.component.factory, code)
+
+
+def load_registry(options: PluginOptions = PluginOptions()) -> Registry:  # noqa: B008  (frozen)
+    """Load plugins and make a registry of them."""
+    return Registry(load_plugins(options))

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A component described from its own code: the constructor's signature is the schema, `evidence` names the roles."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from typing import TYPE_CHECKING, Any
+
+from lipbench.contract.components import Dataset, Kind, Method, Metric, Model, Task
+from lipbench.contract.errors import PluginError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+BASES: dict[Kind, type] = {"task": Task, "model": Model, "dataset": Dataset, "metric": Metric, "method": Method}
+
+
+def class_name(cls: type) -> str:
+    """`module:Class`."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def parameters(cls: type) -> type[BaseModel]:
+    """A pydantic model of a constructor: unknown parameters are refused.
+
+    Raises:
+        PluginError: A parameter has no annotation, or cannot be given by name.
+    """
+    from pydantic import ConfigDict, Field, create_model
+
+    constructor: Any = next(vars(c)["__init__"] for c in cls.__mro__ if "__init__" in vars(c))
+    if constructor is object.__init__:
+        return create_model(cls.__name__, __config__=ConfigDict(extra="forbid"))
+    hints = _hints(constructor)
+    fields: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(constructor).parameters.items())[1:]:
+        where = f"{class_name(cls)}: parameter {name!r}"
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise PluginError(f"{where} must be an ordinary named parameter, as a suite gives all parameters by name")
+        if name not in hints:
+            raise PluginError(f"{where} has no type annotation; the annotation is its schema")
+        fields[name] = (hints[name], Field(... if parameter.default is parameter.empty else parameter.default))
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected_namespaces=())
+    return create_model(cls.__name__, __config__=config, **fields)
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise PluginError(
+            f"{function.__module__}:{function.__qualname__}: {error}; annotations must be importable when the program runs"
+        ) from error
+
+
+def instantiate(cls: type, given: dict[str, Any]) -> Any:
+    """Make a component from resolved parameters.
+
+    Raises:
+        pydantic.ValidationError: A value does not fit the signature.
+    """
+    model = parameters(cls)(**given)
+    return cls(**{name: getattr(model, name) for name in type(model).model_fields})
+
+
+def describe(kind: Kind, cls: type) -> dict[str, Any]:
+    """All that planning needs to know of a component, as JSON.
+
+    Raises:
+        PluginError: The class is not of its kind, or its signature is incomplete.
+    """
+    base = BASES[kind]
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        raise PluginError(f"{cls!r} is declared as a {kind} but is no subclass of lipbench.api.{base.__name__}")
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+        raise PluginError(f"{class_name(cls)} does not define {missing}")
+    facts: dict[str, Any] = {
+        "class": class_name(cls),
+        "doc": inspect.cleandoc(cls.__doc__ or ""),
+        "schema": parameters(cls).model_json_schema(),
+        "mro": [class_name(c) for c in cls.__mro__ if c is not object],
+    }
+    if issubclass(cls, Task):
+        facts |= _task(cls)
+    if issubclass(cls, Metric):
+        facts["reads"] = class_name(_annotation(cls, cls.compute, "evidence"))
+    if issubclass(cls, Model):
+        facts["fitted"] = cls.fitted
+    return facts
+
+
+def _annotation(cls: type, function: Any, name: str) -> type:
+    hint = _hints(function).get(name)
+    if not inspect.isclass(hint):
+        raise PluginError(f"{class_name(cls)}: {function.__name__} must annotate {name!r} with a class, it has {hint!r}")
+    return hint
+
+
+def _task(cls: type[Task]) -> dict[str, Any]:
+    function = getattr(cls, "evidence", None)
+    if not inspect.isfunction(function):
+        raise PluginError(f"{class_name(cls)} must define evidence(self, ROLE: TYPE, ..., ctx: Context) -> EVIDENCE")
+    names = list(inspect.signature(function).parameters)[1:]
+    if "ctx" not in names:
+        raise PluginError(f"{class_name(cls)}: evidence must take ctx: Context")
+    roles = {name: class_name(_annotation(cls, function, name)) for name in names if name != "ctx"}
+    for role, kinds in ((n, _annotation(cls, function, n)) for n in roles):
+        if not issubclass(kinds, (Model, Dataset, Method)):
+            raise PluginError(f"{class_name(cls)}: role {role!r} must be a Model, a Dataset or a Method, not {kinds.__name__}")
+    for role, data in cls.fits.items():
+        if role not in roles or data not in roles:
+            raise PluginError(f"{class_name(cls)}: fits names {role!r} -> {data!r}, but the roles are {', '.join(roles)}")
+    gives = _annotation(cls, function, "return")
+    return {
+        "roles": roles,
+        "role_kinds": {n: _kind_of(_annotation(cls, function, n)) for n in roles},
+        "fits": dict(cls.fits),
+        "shared": cls.shared,
+        "cpus": cls.cpus,
+        "gives": class_name(gives),
+        "gives_mro": [class_name(c) for c in gives.__mro__ if c is not object],
+    }
+
+
+def _kind_of(cls: type) -> Kind:
+    return next(kind for kind, base in BASES.items() if issubclass(cls, base))
