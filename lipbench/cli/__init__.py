@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: one file per command, imported when the command is used, so that `--help` stays fast."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from lipbench import __version__
+from lipbench.contract.errors import LipbenchError, SuiteError
+
+COMMANDS = {
+    "run": "Compute what is missing of one or more suites and print their leaderboards.",
+    "plan": "Show what a run would compute, and what it has already.",
+    "validate": "Check suites; every fault with its line.",
+    "leaderboard": "Print the leaderboards of a results folder.",
+    "list": "List tasks, models, datasets, metrics, methods or plugins.",
+    "show": "Show a component: what it does, its parameters, its source.",
+    "explain": "Say why a cell would run again: the difference between two keys.",
+    "schema": "Print the JSON schema of suite files for the active plugins.",
+    "doctor": "Show devices, plugins with their errors, data folder, versions.",
+}
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class _Lazy(click.Group):
+    """Knows its commands by name and summary; imports one only to run it or to show its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"lipbench.cli.{cmd_name}_").command
+        command.help = COMMANDS[cmd_name] + ("\n\n" + command.help if command.help else "")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from lipbench.contract.errors import did_you_mean
+
+            raise click.UsageError(f"there is no command {args[0]!r}; {did_you_mean(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="lipbench")
+def cli() -> None:
+    """lipbench: benchmark suites for the geometry of learning.
+
+    Exit codes: 0 all is well, 1 a cell failed or a check did not hold, 2 wrong usage or a wrong suite, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend is one line without a traceback."""
+    try:
+        cli.main(prog_name="lipbench", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except LipbenchError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_USAGE if isinstance(error, SuiteError) else EXIT_FAILED)
+    except BrokenPipeError:
+        # The reader went away, as `head` does; nothing is wrong with what we wrote.
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lipbench.contract.errors import LipbenchError
+from lipbench.plugins import PluginOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def plugin_options(function: F) -> F:
+    """`--plugin`, `-p no:NAME` and `--no-plugins`."""
+    for add in (
+        click.option("--no-plugins", is_flag=True, help="Load no installed plugin, only those named by --plugin."),
+        click.option("-p", "blocked", multiple=True, metavar="no:NAME", help="Block an installed plugin."),
+        click.option(
+            "--plugin",
+            "plugins",
+            multiple=True,
+            metavar="FILE|MODULE",
+            help="Load a plugin that is not installed. It is code and it runs.",
+        ),
+    ):
+        function = add(function)
+    return function
+
+
+def suite_options(function: F) -> F:
+    """Suite files, `--profile`, `--set` and `--select`."""
+    for add in (
+        click.option("--select", multiple=True, metavar="ROLE=NAME", help="Only matching cells; also metric=, seed=, block=."),
+        click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Change a value of the suite."),
+        click.option("--profile", metavar="NAME", help="A profile of the suite, such as quick or paper."),
+        click.argument("suites", nargs=-1, required=True, type=click.Path(path_type=Path)),
+    ):
+        function = add(function)
+    return function
+
+
+def device_option(function: F) -> F:
+    """`--device`."""
+    return click.option(
+        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps", help="Where jobs run."
+    )(function)
+
+
+def results_option(function: F) -> F:
+    """`--results`."""
+    return click.option(
+        "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of records."
+    )(function)
+
+
+def read_plugin_options(plugins: tuple[str, ...], blocked: tuple[str, ...], no_plugins: bool) -> PluginOptions:
+    """Plugin options from the command line.
+
+    Raises:
+        LipbenchError: `-p` without `no:`.
+    """
+    for item in blocked:
+        if not item.startswith("no:"):
+            raise LipbenchError(f"-p {item}: write -p no:NAME to block a plugin")
+    places = tuple(str(Path(p).resolve()) if p.endswith(".py") else p for p in plugins)
+    return PluginOptions(extra=places, blocked=tuple(b[3:] for b in blocked), autoload=not no_plugins)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lipbench run`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from lipbench.cli.options import device_option, plugin_options, read_plugin_options, results_option, suite_options
+
+
+class _Interrupts:
+    """Counts Ctrl-C: once finishes what runs, twice kills it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1:
+            click.echo("stopping: running cells are finished first; press Ctrl-C again to stop at once", err=True)
+
+
+@click.command()
+@suite_options
+@results_option
+@device_option
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), help="Worker processes at once; default: as many as keep the cores or GPUs busy."
+)
+@click.option("--no-plots", is_flag=True, help="Draw no plots.")
+@plugin_options
+def command(
+    suites: tuple[Path, ...],
+    profile: str | None,
+    settings: tuple[str, ...],
+    select: tuple[str, ...],
+    results: Path,
+    device: str,
+    workers: int | None,
+    no_plots: bool,
+    **chosen: Any,
+) -> None:
+    """Writes DIR/<suite>/records.jsonl. What is there already is not computed again; a run that was cut off goes on."""
+    from lipbench.cli.progress import Progress
+    from lipbench.execution.devices import device_class
+    from lipbench.execution.runner import RunOptions, run_suite
+    from lipbench.registry import load_registry
+    from lipbench.suite.load import load_suite
+
+    plugins = read_plugin_options(**chosen)
+    registry = load_registry(plugins)
+    options = RunOptions(
+        results=results, plugins=plugins, device=device, device_class=device_class(device), workers=workers, select=select
+    )
+    interrupts = _Interrupts()
+    before = signal.signal(signal.SIGINT, interrupts)
+    failures = 0
+    loaded = [load_suite(file, profile, settings) for file in suites]
+    try:
+        for suite in loaded:
+            with Progress(suite.name) as progress:
+                outcome = run_suite(suite, registry, options, progress.watch, lambda: interrupts.count)
+            failures += _conclude(outcome, registry.plugins, plots=not no_plots)
+            if outcome.interrupted:
+                click.echo("interrupted; the same command goes on from here", err=True)
+                sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    sys.exit(1 if failures else 0)
+
+
+def _conclude(outcome: Any, plugins: Any, *, plots: bool) -> int:
+    """Print and save the leaderboard; the number of failed cells and contradictions."""
+    from lipbench.files import write_atomic
+    from lipbench.leaderboard.board import make_board, render, save_plots
+    from lipbench.leaderboard.render.terminal import print_board
+    from lipbench.results.store import read_records
+
+    board = make_board(outcome.folder, plugins)
+    print_board(board)
+    write_atomic(outcome.folder / "leaderboard.md", render([board], "md"))
+    drawn = save_plots(outcome.folder, plugins, list(read_records(outcome.folder))) if plots else []
+    for record in outcome.failed:
+        fault = record.error or {"class": "?", "message": "?"}
+        where = " · ".join([*record.roles.values(), f"seed {record.seed}", record.metric])
+        click.echo(f"{record.status}: {where}: {fault['class']}: {fault['message']}", err=True)
+    for finding in board.findings:
+        click.echo(f"contradiction: {finding}", err=True)
+    click.echo(
+        f"{outcome.computed} cells computed, {outcome.reused} reused, {len(outcome.failed)} failed"
+        + (f", {len(board.findings)} contradictions" if board.findings else "")
+    )
+    click.echo(f"records: {outcome.folder / 'records.jsonl'}   table: {outcome.folder / 'leaderboard.md'}"
+               + (f"   plots: {outcome.folder / 'plots'} ({len(drawn)} files)" if drawn else ""))  # fmt: skip
+    return len(outcome.failed) + len(board.findings)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fitted models on disk: tensors as safetensors, facts as JSON beside them; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lipbench.contract.errors import InvalidInput
+from lipbench.files import write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Artifacts:
+    """A folder of fitted models by the hash of all that determines them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, fit: str) -> Path:
+        """The file of tensors; it is renamed into place last, so where it is, the artifact is whole."""
+        return self.folder / f"{fit}.safetensors"
+
+    def has(self, fit: str) -> bool:
+        """True where the artifact is stored."""
+        return self.path(fit).is_file()
+
+    def save(self, fit: str, state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Store a model's tensors and what is known of how they came to be."""
+        from safetensors.torch import save
+
+        # Contiguous copies: safetensors refuses views that share memory, such as tied weights.
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+        write_atomic(self.folder / f"{fit}.json", json.dumps(dict(facts), indent=1) + "\n")
+        write_atomic(self.path(fit), save(tensors))
+
+    def load(self, fit: str) -> dict[str, Tensor]:
+        """Read a model's tensors.
+
+        Raises:
+            InvalidInput: The file is missing, torn or no safetensors file.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(self.path(fit))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InvalidInput(f"artifact {self.path(fit)} cannot be read: {error}") from error

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inside a worker: make components, fit or load models, make evidence, measure, and say what came of it."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lipbench.contract.components import Dataset, Model
+from lipbench.contract.context import Context
+from lipbench.contract.errors import InvalidInput, LipbenchError, NotFinite
+from lipbench.contract.values import Value
+from lipbench.execution.artifacts import Artifacts
+from lipbench.registry import load_factory
+from lipbench.signature import instantiate
+
+Send = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What a worker has to work with."""
+
+    artifacts: Artifacts
+    device: str
+    send: Send
+
+    def make(self, use: Mapping[str, Any]) -> Any:
+        """A component from its use."""
+        return instantiate(load_factory(use["factory"]), dict(use["params"]))
+
+    def context(self, scope: str, seed: int, timeout: float) -> Context:
+        """What a component is told."""
+        return Context(
+            scope=scope,
+            seed=seed,
+            device=self.device,
+            deadline=time.monotonic() + timeout,
+            log=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201  (stderr is the job's log file)
+            report=lambda words: self.send({"say": "note", "text": words}),
+        )
+
+
+def do(bench: Bench, payload: Mapping[str, Any], timeout: float) -> None:
+    """Do a work and send what came of it: `begin`, `cell` and `failed` messages."""
+    if "fit" in payload:
+        fit = payload["fit"]
+        bench.send({"say": "begin", "cell": None})
+        try:
+            _fit(bench, bench.make(fit["model"]), bench.make(fit["data"]), fit, timeout)
+        except Exception as error:
+            bench.send({"say": "failed", "error": _fault(error)})
+        return
+    _job(bench, payload["job"], timeout)
+
+
+def _job(bench: Bench, job: Mapping[str, Any], timeout: float) -> None:
+    bench.send({"say": "begin", "cell": None})
+    try:
+        evidence = _evidence(bench, job, timeout)
+    except Exception as error:
+        bench.send({"say": "failed", "error": _fault(error)})
+        return
+    for cell in job["cells"]:
+        bench.send({"say": "begin", "cell": cell["id"]})
+        bench.send({"say": "cell", "cell": cell["id"], **_measure(bench, cell, evidence, job["seed"], timeout)})
+
+
+def _evidence(bench: Bench, job: Mapping[str, Any], timeout: float) -> Any:
+    roles = {role: bench.make(use) for role, use in job["roles"].items()}
+    for role, source in job["builds"].items():
+        fit = job["fits"].get(role)
+        if fit is not None:
+            _fitted(bench, roles[role], roles[source], fit, timeout)
+        else:
+            roles[role].build(roles[source].spec(), bench.context(job["scopes"][role], job["seed"], timeout))
+    task = bench.make(job["task"])
+    return task.evidence(**roles, ctx=bench.context(job["scope"], job["seed"], timeout))
+
+
+def _fitted(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], timeout: float) -> None:
+    """Load the model; fit it here where the artifact has been lost or damaged since the run began."""
+    try:
+        state = bench.artifacts.load(fit["id"])
+    except InvalidInput:
+        _fit(bench, model, data, fit, timeout)
+        return
+    model.build(data.spec(), bench.context(fit["scope"], fit["seed"], timeout))
+    model.load_state(state)
+
+
+def _fit(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], timeout: float) -> None:
+    start = time.perf_counter()
+    ctx = bench.context(fit["scope"], fit["seed"], timeout)
+    model.build(data.spec(), ctx)
+    model.fit(data, ctx)
+    state = model.state()
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise NotFinite(f"fitting gave NaN or an infinite value in {name!r}; lower the learning rate or check the data")
+    facts = {k: fit[k] for k in ("model", "data", "seed", "scope")} | {"seconds": round(time.perf_counter() - start, 3)}
+    bench.artifacts.save(fit["id"], state, facts)
+
+
+def _measure(bench: Bench, cell: Mapping[str, Any], evidence: Any, seed: int, timeout: float) -> dict[str, Any]:
+    start = time.perf_counter()
+    _reset_peak()
+    try:
+        metric = bench.make(cell["metric"])
+        value = metric.compute(evidence, bench.context(cell["scope"], seed, timeout))
+        answer = _answer(value)
+    except Exception as error:
+        answer = {"status": "failed", "error": _fault(error)}
+        forwards = backwards = 0
+    else:
+        forwards, backwards = value.forwards, value.backwards
+    cost = {"seconds": time.perf_counter() - start, "forwards": forwards, "backwards": backwards, "peak_bytes": _peak()}
+    return {**answer, "cost": cost}
+
+
+def _answer(value: Value) -> dict[str, Any]:
+    if not isinstance(value, Value):
+        raise InvalidInput(f"compute must return lipbench.api.Value, it returned {type(value).__name__}")
+    if not math.isfinite(value.value):
+        raise NotFinite(f"the value is {value.value}")
+    return {
+        "status": "ok",
+        "value": float(value.value),
+        "unit": value.unit,
+        "direction": value.direction,
+        "interval": None if value.interval is None else asdict(value.interval),
+        "group": value.group,
+        "unranked": value.unranked,
+        "extras": dict(value.extras),
+    }
+
+
+def _fault(error: Exception) -> dict[str, str]:
+    """The class of a fault and one line about it; the traceback of what we did not foresee goes to the log."""
+    line = " ".join(str(error).split())
+    if isinstance(error, NotFinite):
+        return {"class": "nan", "message": line}
+    if isinstance(error, LipbenchError):
+        return {"class": "invalid", "message": line}
+    traceback.print_exception(error, file=sys.stderr)
+    sys.stderr.flush()
+    name = type(error).__name__
+    kind = "oom" if isinstance(error, MemoryError) or name == "OutOfMemoryError" else "crash"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return {"class": kind, "message": f"{name}: {line}{place}"[:500]}
+
+
+def _reset_peak() -> None:
+    """Start the kernel's high-water mark of memory again, where it lets us (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak() -> int:
+    """Largest resident memory since the last reset, in bytes; since the start of the process where it cannot be reset."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The local executor: a fresh process a job from a server that has torch loaded, watched, timed out and killed whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lipbench.execution.work import Event, Schedule, Work, without
+
+Emit = Callable[[Event], None]
+GRACE_S = 0.5
+"""How long a finished worker may take to leave before its process group is killed."""
+
+STARTUP_S = 120.0
+"""How long a worker may take to import its plugins, on a busy machine, before its time limit begins."""
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    process: ForkServerProcess
+    pipe: connection.Connection
+    log: Path
+    device: str
+    cpus: int
+    work: Work | None = None
+    cell: str | None = None
+    """The cell that it is at; None before the first."""
+    deadline: float = float("inf")
+    broken: bool = False
+    fault: dict[str, str] | None = None
+
+
+@dataclass(kw_only=True)
+class LocalExecutor:
+    """Runs works on this machine.
+
+    Args:
+        devices: One entry a slot, such as ["cpu", "cpu"] or ["cuda:0"].
+        places: Plugins that are not installed: files or modules.
+        artifacts: Folder of fitted models.
+        logs: Folder for what workers print.
+        run: Id of the run, for the names of log files.
+    """
+
+    devices: Sequence[str]
+    places: Sequence[str]
+    artifacts: Path
+    logs: Path
+    run: str
+    stop: Callable[[], int] = field(default=lambda: 0)
+    """Number of interrupts so far: 1 finishes what runs, 2 kills it."""
+
+    def execute(self, works: Sequence[Work], emit: Emit) -> None:
+        """Run all works; every outcome goes to `emit`, in this thread."""
+        self._emit, self._schedule = emit, Schedule(works)
+        self._free, self._busy, self._idle = list(reversed(self.devices)), [], []
+        self._count = 0
+        self._context = _forkserver()
+        try:
+            while self._fill() or self._busy:
+                if self.stop() >= 2:
+                    return
+                self._listen()
+        finally:
+            for worker in [*self._busy, *self._idle]:
+                self._end(worker, at_once=worker.work is not None)
+            for log in self.logs.glob(f"{self.run}-*.log"):
+                if log.stat().st_size == 0:
+                    log.unlink()
+
+    _free: list[str] = field(init=False, default_factory=list)
+    _busy: list[_Worker] = field(init=False, default_factory=list)
+    _idle: list[_Worker] = field(init=False, default_factory=list)
+
+    def _fill(self) -> bool:
+        """Start works while slots are free; True where anything runs."""
+        while (self._free or self._idle) and not self.stop():
+            work = self._schedule.take()
+            if work is None:
+                break
+            worker = self._hire(work)
+            worker.work, worker.cell, worker.fault = work, None, None
+            worker.deadline = time.monotonic() + STARTUP_S + work.timeout
+            self._busy.append(worker)
+            self._emit(Event(kind="started", work=work, data={"device": worker.device}))
+            try:
+                worker.pipe.send_bytes(json.dumps({"payload": work.payload, "timeout": work.timeout}).encode())
+            except OSError:
+                worker.broken = True
+        return bool(self._busy)
+
+    def _hire(self, work: Work) -> _Worker:
+        """An idle worker that may be shared, else a new one."""
+        if self._idle and work.shared and self._idle[-1].cpus == work.cpus:
+            return self._idle.pop()
+        if self._idle and not self._free:
+            self._end(self._idle.pop())
+        device = self._free.pop()
+        self._count += 1
+        log = self.logs / f"{self.run}-{self._count}.log"
+        ours, theirs = self._context.Pipe()
+        setup = {
+            "places": self.places, "artifacts": str(self.artifacts), "log": str(log), "device": device, "cpus": work.cpus,
+        }  # fmt: skip
+        from lipbench.execution.worker import main
+
+        process = self._context.Process(target=main, args=(theirs, setup), daemon=False)
+        with _no_main():
+            process.start()
+        theirs.close()
+        return _Worker(process=process, pipe=ours, log=log, device=device, cpus=work.cpus)
+
+    def _listen(self) -> None:
+        """Wait for the next message, death or deadline, and deal with it."""
+        now = time.monotonic()
+        wait = max(0.0, min([w.deadline - now for w in self._busy] + [0.5]))
+        ready = set(connection.wait([x for w in self._busy for x in (w.pipe, w.process.sentinel)], wait))
+        for worker in list(self._busy):
+            if worker.pipe in ready:
+                self._hear(worker)
+            if worker in self._busy and (worker.broken or (worker.process.sentinel in ready and not worker.pipe.poll())):
+                self._lost(worker, "failed", _death(worker))
+            if worker in self._busy and time.monotonic() > worker.deadline:
+                limit = worker.work.timeout if worker.work else 0.0
+                self._lost(worker, "timeout", {"class": "timeout", "message": f"took longer than {limit:g} s"})
+
+    def _hear(self, worker: _Worker) -> None:
+        """Take all messages that have arrived."""
+        while worker in self._busy and not worker.broken and worker.pipe.poll():
+            try:
+                message = json.loads(worker.pipe.recv_bytes())
+            except (EOFError, OSError):
+                worker.broken = True
+                return
+            self._message(worker, message)
+
+    def _message(self, worker: _Worker, message: dict[str, Any]) -> None:
+        work = worker.work
+        assert work is not None  # noqa: S101  (only busy workers are listened to)
+        say = message.pop("say")
+        if say == "begin":
+            worker.cell = message["cell"]
+            worker.deadline = time.monotonic() + work.timeout
+        elif say == "note":
+            self._emit(Event(kind="note", work=work, data=message))
+        elif say == "cell":
+            worker.cell = None
+            worker.work = without(work, message["cell"]) or work
+            self._emit(Event(kind="cell", work=work, data={**message, "device": worker.device}))
+        elif say == "failed":
+            worker.fault = message["error"]
+        elif say == "done":
+            self._done(worker)
+
+    def _done(self, worker: _Worker) -> None:
+        work, fault = worker.work, worker.fault
+        assert work is not None  # noqa: S101
+        self._busy.remove(worker)
+        worker.work = None
+        if work.shared:
+            self._idle.append(worker)
+        else:
+            self._end(worker)
+        if fault is not None:
+            self._fail(work, "failed", fault, worker.device)
+        else:
+            self._schedule.fit_done(work.id)
+            self._emit(Event(kind="finished", work=work))
+
+    def _lost(self, worker: _Worker, status: str, error: dict[str, str]) -> None:
+        """A worker died or was late: its cell pays, the rest of the job runs again elsewhere."""
+        work, cell = worker.work, worker.cell
+        assert work is not None  # noqa: S101
+        self._busy.remove(worker)
+        self._end(worker, at_once=True)
+        if cell is None:
+            self._fail(work, status, error, worker.device)
+            return
+        data = {"cell": cell, "status": status, "error": error, "cost": {}, "device": worker.device}
+        self._emit(Event(kind="cell", work=work, data=data))
+        rest = without(work, cell)
+        if rest is None:
+            self._emit(Event(kind="finished", work=work))
+        else:
+            self._schedule.put_back(rest)
+
+    def _fail(self, work: Work, status: str, error: dict[str, str], device: str) -> None:
+        self._emit(Event(kind="failed", work=work, data={"status": status, "error": error, "device": device}))
+        if not work.cells:
+            reason = {"class": error["class"], "message": f"{work.title} failed: {error['message']}"}
+            for lost in self._schedule.fit_failed(work.id):
+                self._emit(Event(kind="failed", work=lost, data={"status": "failed", "error": reason, "device": device}))
+
+    def _end(self, worker: _Worker, *, at_once: bool = False) -> None:
+        """End a worker and all that it left running, and free its slot."""
+        if not at_once:
+            with suppress(OSError):
+                worker.pipe.send_bytes(b"")
+            worker.process.join(GRACE_S)
+        if worker.process.pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(worker.process.pid, signal.SIGKILL)
+        if worker.process.is_alive():
+            worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        self._free.append(worker.device)
+        if worker in self._idle:
+            self._idle.remove(worker)
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Hide the parent's main module: a worker would run it again, and needs nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _forkserver() -> Any:
+    """A server process that has loaded torch but run nothing with it; workers are forked from it in milliseconds."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["lipbench.execution.preload"])
+    return context
+
+
+def _death(worker: _Worker) -> dict[str, str]:
+    """Why a worker is gone, with the end of what it printed."""
+    worker.process.join(GRACE_S)
+    code = worker.process.exitcode
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        reason = f"the worker was ended by {name}"
+        reason += " (out of memory, or killed by hand)" if code == -signal.SIGKILL else ""
+    else:
+        reason = f"the worker left by itself with exit code {code}"
+    lines = worker.log.read_text(errors="replace").split("\n") if worker.log.exists() else []
+    tail = " | ".join(line.strip() for line in lines if line.strip() and not line.startswith("Extension modules:"))
+    return {"class": "crash", "message": f"{reason}; log: {worker.log.name}" + (f"; {tail[-300:]}" if tail else "")}

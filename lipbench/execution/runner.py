@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of one suite: what is missing is computed, what comes back is recorded."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lipbench.contract.values import Record
+from lipbench.execution.artifacts import Artifacts
+from lipbench.execution.devices import slots
+from lipbench.execution.local import LocalExecutor
+from lipbench.execution.work import Event, make_works
+from lipbench.files import write_atomic
+from lipbench.plugins import PluginOptions
+from lipbench.registry import Registry
+from lipbench.results.provenance import provenance
+from lipbench.results.store import PLAN, Store, read_records
+from lipbench.suite.load import Suite
+from lipbench.suite.plan import Cell, Job, Plan, make_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What the command line says of a run."""
+
+    results: Path
+    plugins: PluginOptions = field(default_factory=PluginOptions)
+    device: str = "auto"
+    device_class: str = "cpu"
+    workers: int | None = None
+    select: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a run came to."""
+
+    plan: Plan
+    folder: Path
+    reused: int = 0
+    computed: int = 0
+    failed: list[Record] = field(default_factory=list)
+    interrupted: bool = False
+
+
+Watch = Callable[[Event, int, int], None]
+"""Called with each event and with cells done and cells in all, of those that are computed."""
+
+
+def missing_cells(plan: Plan, folder: Path) -> list[tuple[Job, list[str]]]:
+    """Jobs with the cells that have no good record yet; failed ones are tried again."""
+    done = {r.cell for r in read_records(folder) if r.status == "ok"}
+    return [(job, [c.id for c in job.cells if c.id not in done]) for job in plan.jobs]
+
+
+def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watch, stop: Callable[[], int]) -> Outcome:
+    """Compute the missing cells of a suite and record them.
+
+    Raises:
+        SuiteError, PluginError: The suite is wrong; nothing was run.
+        StoreError: The results folder cannot be used.
+    """
+    full = make_plan(suite, registry, options.device_class)
+    plan = make_plan(suite, registry, options.device_class, options.select) if options.select else full
+    folder = options.results / suite.name
+    with Store(folder) as store:
+        write_atomic(folder / PLAN, json.dumps(plan_json(full), indent=1, ensure_ascii=False) + "\n")
+        missing = missing_cells(plan, folder)
+        outcome = Outcome(plan=plan, folder=folder)
+        wanted = sum(len(cells) for _, cells in missing)
+        outcome.reused = sum(len(job.cells) for job in plan.jobs) - wanted
+        if wanted:
+            _compute(store, plan, missing, registry, options, outcome, watch, stop)
+    registry.save()
+    return outcome
+
+
+def _compute(
+    store: Store,
+    plan: Plan,
+    missing: list[tuple[Job, list[str]]],
+    registry: Registry,
+    options: RunOptions,
+    outcome: Outcome,
+    watch: Watch,
+    stop: Callable[[], int],
+) -> None:
+    run = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    folder = store.folder
+    facts = provenance(registry) | {"suite": plan.suite.tree.plain(), "profile": plan.suite.profile, "device": plan.device}
+    write_atomic(folder / "runs" / f"{run}.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    registry.save()  # before the workers start, so that they read it instead of importing
+    artifacts = Artifacts(options.results / "artifacts")
+    works = make_works(plan, missing, artifacts.has)
+    logs = folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    executor = LocalExecutor(
+        devices=slots(options.device, options.workers, max(job.cpus for job in plan.jobs)),
+        places=list(options.plugins.extra),
+        artifacts=artifacts.folder,
+        logs=logs,
+        run=run,
+        stop=stop,
+    )
+    recorder = _Recorder(store, plan, run, {cell for _, cells in missing for cell in cells}, outcome)
+
+    def emit(event: Event) -> None:
+        recorder.take(event)
+        watch(event, outcome.computed, recorder.total)
+
+    executor.execute(works, emit)
+    outcome.interrupted = bool(stop())
+    if not any(logs.iterdir()):
+        logs.rmdir()
+
+
+class _Recorder:
+    """Turns events into records."""
+
+    def __init__(self, store: Store, plan: Plan, run: str, wanted: set[str], outcome: Outcome) -> None:
+        self.store, self.plan, self.run, self.outcome = store, plan, run, outcome
+        self.open, self.total = set(wanted), len(wanted)
+        self.places: dict[str, tuple[Job, Cell]] = {cell.id: (job, cell) for job, cell in plan.cells() if cell.id in wanted}
+
+    def take(self, event: Event) -> None:
+        if event.kind == "cell":
+            self._write([event.data["cell"]], event.data)
+        elif event.kind == "failed":
+            self._write([c for c in event.work.cells if c in self.open], {**event.data, "cost": {}})
+
+    def _write(self, cells: list[str], data: Mapping[str, Any]) -> None:
+        records = [self._record(cell, data) for cell in cells if cell in self.open]
+        self.store.append(records)
+        for record in records:
+            self.open.discard(record.cell)
+            self.outcome.computed += 1
+            if record.status != "ok":
+                self.outcome.failed.append(record)
+
+    def _record(self, cell_id: str, data: Mapping[str, Any]) -> Record:
+        job, cell = self.places[cell_id]
+        facts = {k: v for k, v in data.items() if k != "cell"}
+        return Record(cell=cell_id, suite=self.plan.suite.name, run=self.run, **identity(job, cell), **facts)
+
+
+def identity(job: Job, cell: Cell) -> dict[str, Any]:
+    """The fields of a record that say what was measured."""
+    uses = {"task": job.task, "metric": cell.metric, **job.roles}
+    return {
+        "task": job.task.name,
+        "roles": {role: use.label for role, use in job.roles.items()},
+        "params": {name: dict(use.params) for name, use in uses.items()},
+        "seed": job.seed,
+        "metric": cell.metric.label,
+        "uses": {name: use.name for name, use in uses.items()},
+        "code": {name: use.code for name, use in uses.items()},
+        "data": dict(job.data),
+    }
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """What leaderboards need of a plan: the suite's words and the cells in order."""
+    spec = plan.suite.spec
+    reference = None
+    if spec.reference is not None:
+        from lipbench.suite.references import load_references
+
+        reference = load_references(plan.suite.file.parent / spec.reference)
+    return {
+        "suite": spec.suite,
+        "title": spec.title,
+        "description": spec.description,
+        "citation": spec.citation,
+        "profile": plan.suite.profile,
+        "task": plan.jobs[0].task.name,
+        "leaderboard": spec.leaderboard.model_dump(),
+        "reference": reference,
+        "jobs": [
+            {
+                "roles": {role: use.label for role, use in job.roles.items()},
+                "varying": dict(job.varying),
+                "seed": job.seed,
+                "cells": {cell.id: cell.metric.label for cell in job.cells},
+            }
+            for job in plan.jobs
+        ],
+    }

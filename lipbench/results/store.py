@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The records of one suite: append-only JSON lines, one writer, safe against a crash at any byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lipbench.contract.errors import StoreError
+from lipbench.contract.values import Record
+from lipbench.files import write_atomic
+
+RECORDS = "records.jsonl"
+PLAN = "plan.json"
+
+
+def read_records(folder: Path) -> Iterator[Record]:
+    """Records of a suite's folder, the last one of each cell, in the order in which cells first appear.
+
+    Raises:
+        StoreError: A line before the last is no record, which no crash of ours can cause.
+    """
+    latest: dict[str, dict[str, Any]] = {}
+    for raw in _lines(folder / RECORDS):
+        latest[raw["cell"]] = raw
+    for raw in latest.values():
+        yield Record.from_json(raw)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    # What follows the last newline is a line that a crash cut off: its cell runs again.
+    whole = content[: content.rfind(b"\n") + 1]
+    for number, line in enumerate(whole.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            raw = json.loads(line)
+            Record.from_json(raw)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"{path}:{number}: this line is no record; delete it and its cell runs again") from error
+        yield raw
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """The resolved suite and the cells of its last run; empty where there was none.
+
+    Raises:
+        StoreError: The file is damaged.
+    """
+    path = folder / PLAN
+    if not path.exists():
+        return {}
+    try:
+        raw = json.loads(path.read_text())
+    except ValueError as error:
+        raise StoreError(f"{path}: this is no JSON; run the suite again to write it anew") from error
+    return raw if isinstance(raw, dict) else {}
+
+
+class Store:
+    """The folder of one suite, held by one run at a time. Use as a context manager.
+
+    Args:
+        folder: `RESULTS/<suite>`; made where it is missing.
+
+    Raises:
+        StoreError: It cannot be written, or another run holds it (the message says who).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / RECORDS
+
+    def __enter__(self) -> Store:
+        """Take the lock and drop a torn last line."""
+        from filelock import FileLock, Timeout
+
+        holder = self.folder / ".holder.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.folder / ".lock")
+            self._lock.acquire(timeout=0)
+            write_atomic(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            self._repair()
+            self._out = self.path.open("ab")
+        except Timeout:
+            who = json.loads(holder.read_text()) if holder.exists() else {"pid": "?", "host": "?"}
+            raise StoreError(
+                f"{self.folder} is held by another run (process {who['pid']} on {who['host']}); wait for it or choose --results"
+            ) from None
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder} cannot be written: {error.strerror}; choose another folder by --results"
+            ) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close and release."""
+        self._out.close()
+        (self.folder / ".holder.json").unlink(missing_ok=True)
+        self._lock.release()
+
+    def _repair(self) -> None:
+        if not self.path.exists():
+            return
+        with self.path.open("rb+") as file:
+            content = file.read()
+            if content and not content.endswith(b"\n"):
+                file.truncate(content.rfind(b"\n") + 1)
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write records and see them onto the disk.
+
+        Raises:
+            StoreError: The disk is full or gone; what was written before stays.
+        """
+        raw = b"".join(json.dumps(r.to_json(), ensure_ascii=False, allow_nan=False).encode() + b"\n" for r in records)
+        if not raw:
+            return
+        try:
+            self._out.write(raw)
+            self._out.flush()
+            os.fsync(self._out.fileno())
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be written: {error.strerror}; free some space and run again") from error

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fingerprints of datasets: the content of the files that they read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lipbench.contract.context import data_root
+from lipbench.contract.errors import LipbenchError, SuiteError
+from lipbench.fingerprint import digest
+from lipbench.registry import Registry
+
+if TYPE_CHECKING:
+    from lipbench.suite.uses import Use
+    from lipbench.suite.yamltree import Node
+
+
+def data_fingerprint(registry: Registry, use: Use, tree: Node) -> str:
+    """Digest of the files that a dataset reads, kept until one of them is touched; empty where it reads none.
+
+    Raises:
+        SuiteError: The dataset refuses its parameters, or a file of it is missing.
+    """
+    key = f"data {use.code} {use.identity} {data_root().absolute()}"
+    kept = registry.recall(key)
+    if kept is not None:
+        return str(kept)
+    from lipbench.signature import instantiate
+
+    try:
+        dataset = instantiate(registry.load(use.entry), dict(use.params))
+        files = sorted({Path(f).absolute() for f in dataset.files()})
+        return str(registry.remember(key, lambda: _digest(files), files))
+    except (LipbenchError, OSError, ValueError) as error:
+        message = str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise SuiteError(f"dataset {use.label!r}: {message}", tree.source) from error
+
+
+def _digest(files: list[Path]) -> str:
+    if not files:
+        return ""
+    parts: list[str] = []
+    for path in files:
+        if path.is_dir():
+            parts += [path.name, *sorted(p.name for p in path.iterdir())]
+            continue
+        with path.open("rb") as stream:
+            parts += [path.name, hashlib.file_digest(stream, "sha256").hexdigest()]
+    return digest(*parts)

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a checked suite to jobs and cells with content-hash ids. Imports no component that is already described."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from lipbench.contract.errors import PluginError, SuiteError, did_you_mean
+from lipbench.files import canonical
+from lipbench.fingerprint import digest
+from lipbench.registry import Registry
+from lipbench.suite.data import data_fingerprint
+from lipbench.suite.load import FORMAT, Suite
+from lipbench.suite.uses import Resolver, Use, check
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A model to be fitted once, whoever needs it."""
+
+    id: str
+    model: Use
+    data: Use
+    seed: int
+
+    @property
+    def scope(self) -> str:
+        """What its random streams hang on."""
+        return f"fit {self.model.identity} on {self.data.identity}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A job and one metric."""
+
+    id: str
+    metric: Use
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One point of a matrix with one seed: the unit that is scheduled and isolated."""
+
+    id: str
+    task: Use
+    roles: Mapping[str, Use]
+    data: Mapping[str, str]
+    """Fingerprints of the datasets by role."""
+    fits: Mapping[str, str]
+    """Model role to the id of its fit, where it is fitted."""
+    builds: Mapping[str, str]
+    """Model role to the dataset role whose shape it is built for."""
+    seed: int
+    cells: tuple[Cell, ...]
+    shared: bool
+    cpus: int
+    varying: Mapping[str, Any] = field(default_factory=dict)
+    """Task parameters that the matrix sets."""
+
+    @property
+    def scope(self) -> str:
+        """What the random streams of the evidence hang on: task and datasets, so that all models see the same draws."""
+        data = " ".join(f"{r}={u.identity}" for r, u in self.roles.items() if u.kind == "dataset")
+        return f"evidence {self.task.name} {data}"
+
+    def title(self) -> str:
+        """A few words for progress and errors."""
+        words = [u.label for u in self.roles.values()] + [f"{k}={v}" for k, v in self.varying.items()]
+        return " · ".join([*words, f"seed {self.seed}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a suite means."""
+
+    suite: Suite
+    jobs: tuple[Job, ...]
+    fits: Mapping[str, Fit]
+    device: str
+    """Device class: part of every id, since values on another class may differ."""
+
+    def cells(self) -> Iterator[tuple[Job, Cell]]:
+        """Every cell with its job, in order."""
+        return ((job, cell) for job in self.jobs for cell in job.cells)
+
+
+def make_plan(suite: Suite, registry: Registry, device: str = "cpu", select: Sequence[str] = ()) -> Plan:
+    """Expand a suite.
+
+    Args:
+        suite: The suite as it will run.
+        registry: Components.
+        device: `cpu`, `cuda` or `mps`.
+        select: `ROLE=PATTERN` each: only jobs and metrics whose label, name or value matches one of that role's patterns.
+
+    Raises:
+        SuiteError: Anything wrong with a component, parameter, role, metric or selection, at its line.
+        PluginError: A required plugin is missing.
+    """
+    for wanted in suite.spec.requires_plugins:
+        if wanted not in {p.name for p in registry.plugins if p.status == "ok"}:
+            raise suite.tree.error(
+                f"plugin {wanted!r} is required, but it is not installed, blocked or broken", ["requires_plugins"]
+            )
+    planner = _Planner(suite, registry, device, _parse_select(select))
+    jobs = list(planner.jobs())
+    if not jobs:
+        raise suite.tree.error("nothing is left to run: every combination is excluded or deselected")
+    planner.check_select()
+    _no_twins(jobs, suite)
+    return Plan(suite=suite, jobs=tuple(jobs), fits=planner.fits, device=device)
+
+
+def _no_twins(jobs: Sequence[Job], suite: Suite) -> None:
+    seen: set[str] = set()
+    for job in jobs:
+        for cell in job.cells:
+            if cell.id in seen:
+                raise suite.tree.error(f"the cell {job.title()}, {cell.metric.label} appears twice; remove one from the matrix")
+            seen.add(cell.id)
+
+
+def _parse_select(select: Sequence[str]) -> dict[str, list[str]]:
+    wanted: dict[str, list[str]] = {}
+    for item in select:
+        role, equals, pattern = item.partition("=")
+        if not equals:
+            raise SuiteError("write it as ROLE=NAME, such as network=mlp or metric=line_*", f"--select {item}")
+        wanted.setdefault(role, []).append(pattern)
+    return wanted
+
+
+class _Planner:
+    """Walks blocks and combinations; one per plan."""
+
+    def __init__(self, suite: Suite, registry: Registry, device: str, select: Mapping[str, list[str]]) -> None:
+        self.suite, self.registry, self.device, self.select = suite, registry, device, select
+        self.resolver = Resolver(registry, suite.tree)
+        self.fits: dict[str, Fit] = {}
+        self.seen: dict[str, set[str]] = {}
+        self._data: dict[str, str] = {}
+        self.task = self.resolver.use("task", suite.spec.task, ("task",))
+        self.facts = registry.describe(self.task.entry)
+
+    def jobs(self) -> Iterator[Job]:
+        spec = self.suite.spec
+        if spec.matrix is not None:
+            yield from self.block((), "", spec.matrix, spec.metrics, spec.seeds, spec.exclude, ("metrics",))
+        for name, block in (spec.blocks or {}).items():
+            at: Path = ("blocks", name)
+            metrics, place = (spec.metrics, ("metrics",)) if block.metrics is None else (block.metrics, (*at, "metrics"))
+            seeds = spec.seeds if block.seeds is None else block.seeds
+            yield from self.block(at, name, block.matrix, metrics, seeds, [*spec.exclude, *block.exclude], place)
+
+    def block(
+        self,
+        at: Path,
+        name: str,
+        matrix: Mapping[str, Any],
+        metrics: Sequence[Any],
+        seeds: Any,
+        exclude: Sequence[Any],
+        place: Path,
+    ) -> Iterator[Job]:
+        axes = self.axes(matrix, (*at, "matrix"))
+        if not metrics:
+            raise self.suite.tree.error("there is no metric; list at least one under `metrics:`", place)
+        measured = [self.metric(raw, (*place, i)) for i, raw in enumerate(metrics)]
+        self.check_exclude(exclude, axes)
+        chosen = [m for m in measured if self.selected("metric", m)]
+        for combination in itertools.product(*axes.values()):
+            point = dict(zip(axes, combination, strict=True))
+            if any(all(_matches(point[k], v) for k, v in rule.items()) for rule in exclude if set(rule) <= set(point)):
+                continue
+            wanted = [self.selected(key, value) for key, value in point.items()]
+            for seed in range(seeds) if isinstance(seeds, int) else seeds:
+                if all([*wanted, self.selected("seed", seed), self.selected("block", name)]) and chosen:
+                    yield self.job(point, seed, chosen)
+
+    def axes(self, matrix: Mapping[str, Any], at: Path) -> dict[str, list[Any]]:
+        roles: Mapping[str, str] = self.facts["roles"]
+        tree = self.suite.tree
+        options = self.facts["schema"].get("properties", {})
+        for key in matrix:
+            if key not in roles and key not in options:
+                raise tree.error(
+                    f"task {self.task.name!r} has no role or parameter {key!r}; {did_you_mean(key, [*roles, *options])}",
+                    (*at, key),
+                )
+        for role in roles:
+            if role not in matrix:
+                raise tree.error(f"role {role!r} of task {self.task.name!r} is missing from the matrix", at)
+        axes: dict[str, list[Any]] = {}
+        for key in sorted(matrix, key=lambda k: (k not in roles, list(roles).index(k) if k in roles else 0)):
+            raw = matrix[key] if isinstance(matrix[key], list) else [matrix[key]]
+            if not raw:
+                raise tree.error(f"{key}: the list is empty, so nothing would run; name at least one", (*at, key))
+            where = [(*at, key, i) if isinstance(matrix[key], list) else (*at, key) for i in range(len(raw))]
+            axes[key] = [
+                self.role(key, v, w) if key in roles else self.option(key, v, w) for v, w in zip(raw, where, strict=True)
+            ]
+        return axes
+
+    def role(self, role: str, raw: Any, at: Path) -> Use:
+        use = self.resolver.use(self.facts["role_kinds"][role], raw, at)
+        needed, has = self.facts["roles"][role], self.registry.describe(use.entry)["mro"]
+        if needed not in has:
+            raise self.suite.tree.error(
+                f"{use.kind} {use.name!r} cannot fill role {role!r}: it needs a {_short(needed)}, this is a {_short(has[0])}",
+                at,
+            )
+        return use
+
+    def option(self, key: str, value: Any, at: Path) -> Any:
+        schema = self.facts["schema"]
+        one = {"properties": {key: schema["properties"][key]}, "$defs": schema.get("$defs", {})}
+        check(one, {key: value}, f"task {self.task.name!r}", self.suite.tree, at[:-1] if at[-1] == key else at[:-2])
+        return value
+
+    def metric(self, raw: Any, at: Path) -> Use:
+        use = self.resolver.use("metric", raw, at)
+        reads = self.registry.describe(use.entry)["reads"]
+        if reads not in self.facts["gives_mro"]:
+            raise self.suite.tree.error(
+                f"metric {use.name!r} reads {_short(reads)}, but task {self.task.name!r} gives {_short(self.facts['gives'])}",
+                at,
+            )
+        return use
+
+    def check_exclude(self, exclude: Sequence[Mapping[str, Any]], axes: Mapping[str, Any]) -> None:
+        known = {*self.facts["roles"], *self.facts["schema"].get("properties", {})}
+        for i, rule in enumerate(exclude):
+            for key in rule:
+                if key not in known:
+                    raise self.suite.tree.error(
+                        f"exclude: there is no role {key!r}; {did_you_mean(key, known)}", ("exclude", i, key)
+                    )
+
+    def selected(self, key: str, value: Any) -> bool:
+        words = _words(value)
+        self.seen.setdefault(key, set()).update(words[:1])
+        patterns = self.select.get(key)
+        return patterns is None or any(fnmatchcase(w, p) for w in words for p in patterns)
+
+    def check_select(self) -> None:
+        for role in self.select:
+            if role not in self.seen:
+                raise SuiteError(f"there is no role {role!r}; {did_you_mean(role, self.seen)}", "--select")
+
+    def job(self, point: Mapping[str, Any], seed: int, metrics: Sequence[Use]) -> Job:
+        roles = {k: v for k, v in point.items() if isinstance(v, Use)}
+        varying = {k: v for k, v in point.items() if not isinstance(v, Use)}
+        task = self.with_params(varying)
+        data = {role: self.data(use) for role, use in roles.items() if use.kind == "dataset"}
+        builds, fits = self.built(roles, data, seed)
+        job_id = digest(
+            canonical(
+                {
+                    "format": FORMAT,
+                    "device": self.device,
+                    "seed": seed,
+                    "task": [task.name, task.params, task.code],
+                    "roles": {r: [u.name, u.params, u.code, data.get(r, "")] for r, u in roles.items()},
+                }
+            )
+        )
+        cells = tuple(Cell(id=digest(job_id, m.identity, m.code), metric=m) for m in metrics)
+        return Job(
+            id=job_id, task=task, roles=roles, data=data, fits=fits, builds=builds, seed=seed, cells=cells,
+            shared=self.facts["shared"], cpus=self.facts["cpus"], varying=varying,
+        )  # fmt: skip
+
+    def with_params(self, varying: Mapping[str, Any]) -> Use:
+        if not varying:
+            return self.task
+        base = self.suite.spec.task
+        raw = {"use": base} if isinstance(base, str) else dict(base)
+        return self.resolver.use("task", {**raw, **varying}, ("task",))
+
+    def data(self, use: Use) -> str:
+        key = use.code + use.identity
+        if key not in self._data:
+            self._data[key] = data_fingerprint(self.registry, use, self.suite.tree)
+        return self._data[key]
+
+    def built(self, roles: Mapping[str, Use], data: Mapping[str, str], seed: int) -> tuple[dict[str, str], dict[str, str]]:
+        """Which dataset each model is built for, and the fits that this job waits for."""
+        builds: dict[str, str] = {}
+        fits: dict[str, str] = {}
+        for role, use in roles.items():
+            if use.kind != "model":
+                continue
+            source = self.facts["fits"].get(role)
+            if source is None:
+                raise PluginError(
+                    f"task {self.task.name!r}: `fits` does not say which dataset role model role {role!r} is built for"
+                )
+            builds[role] = source
+            if self.registry.describe(use.entry)["fitted"]:
+                other = roles[source]
+                fit_id = digest(
+                    canonical([FORMAT, self.device, seed, use.identity, use.code, other.identity, other.code, data[source]])
+                )
+                self.fits[fit_id] = Fit(id=fit_id, model=use, data=other, seed=seed)
+                fits[role] = fit_id
+        return builds, fits
+
+
+def _short(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, Use):
+        return [value.label, value.name]
+    return [value if isinstance(value, str) else canonical(value)]
+
+
+def _matches(value: Any, rule: Any) -> bool:
+    rules: Iterable[Any] = rule if isinstance(rule, list) else [rule]
+    return any(r == value or (isinstance(r, str) and r in _words(value)) for r in rules)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The structure of a suite file; what the components in it may be given is their own signatures' business."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Use = str | dict[str, Any]
+"""A component: its name, or a mapping with `use: NAME`, an optional label `as: LABEL`, and its parameters."""
+Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Block(_Strict):
+    """A product of lists, with metrics and seeds of its own where the suite's do not fit."""
+
+    matrix: dict[str, Any]
+    """Role of the task, or parameter of its constructor, to a list of what it takes."""
+    metrics: list[Use] | None = None
+    seeds: Seeds | None = None
+    exclude: list[dict[str, Any]] = []
+
+
+class LeaderboardSpec(_Strict):
+    """How the cells become a table."""
+
+    rows: list[str] | None = None
+    """Roles and task parameters whose combinations are the rows; default all roles, and the parameters that vary."""
+    columns: Literal["metrics"] = "metrics"
+    rank: Literal["row", "column", "none"] = "row"
+    """`row`: metrics of one row compete within their group. `column`: the rows of one metric compete."""
+    digits: Annotated[int, Field(ge=1, le=17)] = 4
+    """Significant digits shown."""
+
+
+class SuiteFile(_Strict):
+    """A suite."""
+
+    lipbench: Literal[1]
+    suite: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    title: str = ""
+    description: str = ""
+    citation: str = ""
+    task: Use
+    matrix: dict[str, Any] | None = None
+    blocks: dict[str, Block] | None = None
+    metrics: list[Use] = []
+    seeds: Seeds = 1
+    exclude: list[dict[str, Any]] = []
+    profiles: dict[str, dict[str, Any]] = {}
+    leaderboard: LeaderboardSpec = LeaderboardSpec()
+    reference: str | None = None
+    """File with a source's published numbers, beside the suite."""
+    timeout: Annotated[float, Field(gt=0)] = 3600.0
+    """Seconds that one fit, one evidence or one metric may take."""
+    requires_plugins: list[str] = []
