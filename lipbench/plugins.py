@@ -55,6 +55,8 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
         PluginError: A plugin that was asked for by `--plugin`, or blocked by name, does not exist.
     """
     found: list[PluginInfo] = []
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
     installed = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
     for name in options.blocked:
         if name not in {e.name for e in installed}:
@@ -64,8 +66,8 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
         if point.name in options.blocked:
             found.append(PluginInfo(name=point.name, distribution=dist, version=version, status="blocked", reason="-p no:"))
         else:
-            found.append(_guarded(point.name, dist, version, point))
-    found.extend(_guarded(_stem(place), place, "", place) for place in options.extra)
+            found.append(_guarded(manager, point.name, dist, version, point))
+    found.extend(_guarded(manager, _stem(place), place, "", place) for place in options.extra)
     for info in found[len(found) - len(options.extra) :]:
         if info.status == "broken":
             raise PluginError(f"--plugin {info.distribution}: {info.reason}")
@@ -76,11 +78,11 @@ def _stem(place: str) -> str:
     return Path(place).stem if place.endswith(".py") else place
 
 
-def _guarded(name: str, dist: str, version: str, source: EntryPoint | str) -> PluginInfo:
+def _guarded(manager: pluggy.PluginManager, name: str, dist: str, version: str, source: EntryPoint | str) -> PluginInfo:
     """Import and ask one plugin; whatever it raises becomes its own reason."""
     try:
         module = source.load() if isinstance(source, EntryPoint) else import_place(source)
-        components, reports = _ask(name, module)
+        components, reports = _ask(manager, name, module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -121,31 +123,27 @@ def import_place(place: str) -> ModuleType:
     return module
 
 
-def _ask(name: str, module: object) -> tuple[list[Component], list[Report]]:
-    """Call the hooks of one plugin in a manager of its own, so that one that raises loses only its own answers."""
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
+def _ask(manager: pluggy.PluginManager, name: str, module: object) -> tuple[list[Component], list[Report]]:
+    """Register one plugin and call its hooks alone, so that one that raises loses only its own answers."""
     manager.register(module, name)
-    for attribute in dir(module):
-        if (
-            attribute.startswith("lipbench_")
-            and not hasattr(hookspecs, attribute)
-            and hasattr(getattr(module, attribute), "lipbench_impl")
-        ):
-            known = [h for h in dir(hookspecs) if h.startswith("lipbench_")]
-            raise PluginError(f"hook {attribute!r} does not exist; {did_you_mean(attribute, known)}")
-    components = [c for given in manager.hook.lipbench_components() for c in given]
-    reports = [r for given in manager.hook.lipbench_reports() for r in given]
-    for declared in components:
-        if not isinstance(declared, Component) or declared.kind not in KINDS or ":" not in declared.factory:
-            raise PluginError(
-                f"lipbench_components gave {declared!r}; it must yield Component(kind=..., factory='module:Class')"
-            )
-    for made in reports:
-        if not isinstance(made, Report) or ":" not in made.factory:
-            raise PluginError(f"lipbench_reports gave {made!r}; it must yield Report(..., factory='module:function')")
-    if not components and not reports:
+    given: dict[str, list[object]] = {"lipbench_components": [], "lipbench_reports": []}
+    callers = manager.get_hookcallers(module) or []
+    for caller in callers:
+        if caller.name not in given:
+            raise PluginError(f"hook {caller.name!r} does not exist; {did_you_mean(caller.name, given)}")
+        for implementation in caller.get_hookimpls():
+            if implementation.plugin is module:
+                given[caller.name] += implementation.function()
+    if not callers:
         raise PluginError("it implements no hook; mark its functions with @lipbench.api.hookimpl")
+    components = [c for c in given["lipbench_components"] if isinstance(c, Component)]
+    reports = [r for r in given["lipbench_reports"] if isinstance(r, Report)]
+    for thing in (t for things in given.values() for t in things):
+        if not (isinstance(thing, (Component, Report)) and ":" in thing.factory):
+            raise PluginError(f"a hook gave {thing!r}; it must yield Component or Report with factory='module:name'")
+    for component in components:
+        if component.kind not in KINDS:
+            raise PluginError(f"component {component.name!r} is of kind {component.kind!r}; the kinds are {', '.join(KINDS)}")
     return components, reports
 
 

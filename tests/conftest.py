@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from lipbench.cli import main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -21,3 +26,52 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def toy() -> Path:
     """A plugin in one file."""
     return Path(__file__).parent / "toys" / "toy.py"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run a `lipbench` command in this process."""
+
+    def call(*words: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["lipbench", *map(str, words)])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = int(left.code or 0)
+        out, err = capfd.readouterr()
+        return Done(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Callable[..., Path]:
+    """Write a suite of the toy task; keyword arguments replace its lines, None removes one."""
+
+    def write(name: str = "suite.yaml", extra: str = "", **lines: str | None) -> Path:
+        words: dict[str, str | None] = {
+            "lipbench": "1",
+            "suite": "toys",
+            "task": "multiply",
+            "matrix": "{model: [fixed, {use: fixed, factor: 2.0}], data: numbers}",
+            "metrics": "[mean, {use: mean, noise: 0.5, as: noisy}]",
+        } | lines
+        path = tmp_path / name
+        path.write_text("".join(f"{k}: {v}\n" for k, v in words.items() if v is not None) + extra)
+        return path
+
+    return write

@@ -54,7 +54,8 @@ def command(
     if not others:
         click.echo(f"{key}: only in the {here}; there is no {there} to compare with")
         return
-    nearest = min(others, key=lambda i: len(_differences(ours, others[i])))
+    labels = ("roles", "metric")
+    nearest = min(others, key=lambda i: (len(_differences(ours, others[i])), [ours[k] != others[i][k] for k in labels], i))
     click.echo(f"{key} is only in the {here}; the nearest in the {there} is {nearest}. They differ in:")
     for name, mine, theirs in _differences(ours, others[nearest]):
         click.echo(f"  {name}: {here} {mine!r}, {there} {theirs!r}")

@@ -135,6 +135,14 @@ class Model(ABC):
     fitted: ClassVar[bool] = False
     """True where `fit` learns something; its state is then kept as an artifact and fitted once however many cells need it."""
 
+    def files(self) -> Sequence[Path]:
+        """The files it reads, such as weights: a change of one recomputes what used this model.
+
+        Raises:
+            InvalidInput: A file is missing; the message says where it was looked for.
+        """
+        return ()
+
     @abstractmethod
     def build(self, spec: DataSpec, ctx: Context) -> None:
         """Make everything that depends on the shape of the data; initial weights come from `ctx.generator()`."""

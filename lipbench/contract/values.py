@@ -71,7 +71,7 @@ class Record:
     code: Mapping[str, str]
     """Fingerprints of the code, one for each entry of `uses`."""
     data: Mapping[str, str]
-    """Fingerprints of the datasets, by role."""
+    """Fingerprints of the files that datasets and models read, by role."""
     status: Status
     value: float | None = None
     unit: str = "1"
@@ -90,7 +90,7 @@ class Record:
 
     def to_json(self) -> dict[str, JSON]:
         """The record as a JSON object, keys in the order of the fields."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, raw: Mapping[str, JSON]) -> Record:
@@ -99,8 +99,10 @@ class Record:
         Raises:
             KeyError, TypeError: A required field is missing.
         """
-        names = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{k: v for k, v in raw.items() if k in names})
+        return cls(**{k: v for k, v in raw.items() if k in _RECORD_FIELDS})
+
+
+_RECORD_FIELDS = frozenset(f.name for f in dataclasses.fields(Record))
 
 
 @dataclass(frozen=True, kw_only=True)

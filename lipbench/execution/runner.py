@@ -20,7 +20,7 @@ from lipbench.files import write_atomic
 from lipbench.plugins import PluginOptions
 from lipbench.registry import Registry
 from lipbench.results.provenance import provenance
-from lipbench.results.store import PLAN, Store, read_records
+from lipbench.results.store import PLAN, Store, read_statuses
 from lipbench.suite.load import Suite
 from lipbench.suite.plan import Cell, Job, Plan, make_plan
 
@@ -55,8 +55,8 @@ Watch = Callable[[Event, int, int], None]
 
 def missing_cells(plan: Plan, folder: Path) -> list[tuple[Job, list[str]]]:
     """Jobs with the cells that have no good record yet; failed ones are tried again."""
-    done = {r.cell for r in read_records(folder) if r.status == "ok"}
-    return [(job, [c.id for c in job.cells if c.id not in done]) for job in plan.jobs]
+    status = read_statuses(folder)
+    return [(job, [c.id for c in job.cells if status.get(c.id) != "ok"]) for job in plan.jobs]
 
 
 def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watch, stop: Callable[[], int]) -> Outcome:

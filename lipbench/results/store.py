@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
 from collections.abc import Iterable, Iterator
+from dataclasses import MISSING
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from lipbench.contract.errors import StoreError
-from lipbench.contract.values import Record
+from lipbench.contract.values import Record, Status
 from lipbench.files import write_atomic
 
 RECORDS = "records.jsonl"
@@ -25,16 +27,23 @@ def read_records(folder: Path) -> Iterator[Record]:
     Raises:
         StoreError: A line before the last is no record, which no crash of ours can cause.
     """
+    return (Record.from_json(raw) for raw in _latest(folder).values())
+
+
+def read_statuses(folder: Path) -> dict[str, Status]:
+    """Status of each recorded cell: all that a resuming run needs to know.
+
+    Raises:
+        StoreError: As `read_records`.
+    """
+    return {cell: raw["status"] for cell, raw in _latest(folder).items()}
+
+
+def _latest(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / RECORDS
     latest: dict[str, dict[str, Any]] = {}
-    for raw in _lines(folder / RECORDS):
-        latest[raw["cell"]] = raw
-    for raw in latest.values():
-        yield Record.from_json(raw)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
-        return
+        return latest
     content = path.read_bytes()
     # What follows the last newline is a line that a crash cut off: its cell runs again.
     whole = content[: content.rfind(b"\n") + 1]
@@ -43,10 +52,16 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
         try:
             raw = json.loads(line)
-            Record.from_json(raw)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StoreError(f"{path}:{number}: this line is no record; delete it and its cell runs again") from error
-        yield raw
+            known = raw.keys() >= _REQUIRED
+        except (ValueError, AttributeError):
+            known = False
+        if not known:
+            raise StoreError(f"{path}:{number}: this line is no record; delete it and its cell runs again")
+        latest[raw["cell"]] = raw
+    return latest
+
+
+_REQUIRED = {f.name for f in dataclasses.fields(Record) if f.default is MISSING and f.default_factory is MISSING}
 
 
 def read_plan(folder: Path) -> dict[str, Any]:

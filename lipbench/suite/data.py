@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingerprints of datasets: the content of the files that they read."""
+"""Fingerprints of data: the content of the files that a dataset or a model reads."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def data_fingerprint(registry: Registry, use: Use, tree: Node) -> str:
-    """Digest of the files that a dataset reads, kept until one of them is touched; empty where it reads none.
+    """Digest of the files that a component reads, kept until one of them is touched; empty where it reads none.
 
     Raises:
-        SuiteError: The dataset refuses its parameters, or a file of it is missing.
+        SuiteError: The component refuses its parameters, or a file of it is missing.
     """
     key = f"data {use.code} {use.identity} {data_root().absolute()}"
     kept = registry.recall(key)
@@ -30,12 +30,12 @@ def data_fingerprint(registry: Registry, use: Use, tree: Node) -> str:
     from lipbench.signature import instantiate
 
     try:
-        dataset = instantiate(registry.load(use.entry), dict(use.params))
-        files = sorted({Path(f).absolute() for f in dataset.files()})
+        component = instantiate(registry.load(use.entry), dict(use.params))
+        files = sorted({Path(f).absolute() for f in component.files()})
         return str(registry.remember(key, lambda: _digest(files), files))
     except (LipbenchError, OSError, ValueError) as error:
         message = str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise SuiteError(f"dataset {use.label!r}: {message}", tree.source) from error
+        raise SuiteError(f"{use.kind} {use.label!r}: {message}", tree.source) from error
 
 
 def _digest(files: list[Path]) -> str:

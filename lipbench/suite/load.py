@@ -99,7 +99,7 @@ def _explain(tree: Node, error: Any, model: type[BaseModel]) -> SuiteError:
     for step in first["loc"]:
         here = tree.find(path).value
         inside = (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int))
-        if inside or step == first["loc"][-1]:
+        if inside or (step == first["loc"][-1] and first["type"] == "missing"):
             path.append(step)
     name = ".".join(str(s) for s in path)
     if first["type"] == "extra_forbidden":
@@ -107,8 +107,9 @@ def _explain(tree: Node, error: Any, model: type[BaseModel]) -> SuiteError:
         return tree.error(f"unknown key {path[-1]!r}; {did_you_mean(str(path[-1]), known)}", path)
     if first["type"] == "missing":
         return tree.error(f"`{name}:` is missing", path[:-1])
-    found = tree.find(path).plain()
-    return tree.error(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, found {found!r}", path)
+    found = repr(tree.find(path).plain())
+    shown = found if len(found) < 80 else found[:77] + "..."
+    return tree.error(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, found {shown}", path)
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

@@ -51,7 +51,7 @@ class Job:
     task: Use
     roles: Mapping[str, Use]
     data: Mapping[str, str]
-    """Fingerprints of the datasets by role."""
+    """Fingerprints of the files that datasets and models read, by role; a role that reads none is not in it."""
     fits: Mapping[str, str]
     """Model role to the id of its fit, where it is fitted."""
     builds: Mapping[str, str]
@@ -257,7 +257,7 @@ class _Planner:
         roles = {k: v for k, v in point.items() if isinstance(v, Use)}
         varying = {k: v for k, v in point.items() if not isinstance(v, Use)}
         task = self.with_params(varying)
-        data = {role: self.data(use) for role, use in roles.items() if use.kind == "dataset"}
+        data = {role: read for role, use in roles.items() if (read := self.data(use))}
         builds, fits = self.built(roles, data, seed)
         job_id = digest(
             canonical(
@@ -284,6 +284,8 @@ class _Planner:
         return self.resolver.use("task", {**raw, **varying}, ("task",))
 
     def data(self, use: Use) -> str:
+        if use.kind not in ("dataset", "model"):
+            return ""
         key = use.code + use.identity
         if key not in self._data:
             self._data[key] = data_fingerprint(self.registry, use, self.suite.tree)
@@ -304,9 +306,8 @@ class _Planner:
             builds[role] = source
             if self.registry.describe(use.entry)["fitted"]:
                 other = roles[source]
-                fit_id = digest(
-                    canonical([FORMAT, self.device, seed, use.identity, use.code, other.identity, other.code, data[source]])
-                )
+                sides = [[u.identity, u.code, data.get(r, "")] for r, u in ((role, use), (source, other))]
+                fit_id = digest(canonical([FORMAT, self.device, seed, *sides]))
                 self.fits[fit_id] = Fit(id=fit_id, model=use, data=other, seed=seed)
                 fits[role] = fit_id
         return builds, fits

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lipbench.contract.components import Kind
@@ -33,7 +34,7 @@ class Use:
         """What a worker needs to make it."""
         return {"name": self.name, "label": self.label, "factory": self.entry.component.factory, "params": dict(self.params)}
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Name and parameters, without the code: what random streams hang on."""
         return f"{self.name}{canonical(self.params)}"

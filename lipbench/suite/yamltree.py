@@ -32,12 +32,11 @@ class Node:
         return self.value
 
     def find(self, path: Sequence[str | int]) -> Node:
-        """The deepest node on a path that exists; for an unknown key, a node at the line of that key."""
+        """The deepest node on a path that exists."""
         node = self
         for step in path:
             if isinstance(node.value, dict) and step in node.value:
-                child = node.value[step]
-                node = child if child.line is not None else node
+                node = node.value[step]
             elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
                 node = node.value[step]
             else:
@@ -48,11 +47,8 @@ class Node:
         """An error at the place of a path below this node; a last step that is a key points at the key."""
         node = self.find(path)
         line = node.line
-        if path:
-            parent = self.find(path[:-1])
-            if parent.key_lines and path[-1] in parent.key_lines:
-                line = parent.key_lines[str(path[-1])]
-                return SuiteError(message, parent.source if node is parent else node.source, line)
+        if path and line is not None:
+            line = (self.find(path[:-1]).key_lines or {}).get(str(path[-1]), line)
         return SuiteError(message, node.source, line)
 
 

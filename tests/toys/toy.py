@@ -245,11 +245,11 @@ def lipbench_components() -> Iterable[Component]:
     }
     for kind, names in kinds.items():
         for name, cls in names.items():
-            yield Component(kind=kind, name=name, factory=f"toy:{cls}", summary=f"toy {name}")  # type: ignore[arg-type]
+            yield Component(kind=kind, name=name, factory=f"{__name__}:{cls}", summary=f"toy {name}")  # type: ignore[arg-type]
 
 
 @hookimpl
 def lipbench_reports() -> Iterable[Report]:
     for task in ("multiply", "shared_multiply"):
-        yield Report(kind="audit", name="no_big_means", task=task, factory="toy:no_big_means", summary="means stay small")
-        yield Report(kind="table", name="counts", task=task, factory="toy:counts", summary="how many")
+        yield Report(kind="audit", name="no_big_means", task=task, factory=f"{__name__}:no_big_means", summary="means stay small")
+        yield Report(kind="table", name="counts", task=task, factory=f"{__name__}:counts", summary="how many")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a folder of results to what is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lipbench.contract.errors import LipbenchError, StoreError, did_you_mean
+from lipbench.contract.values import Record
+from lipbench.leaderboard.grid import current, plan_from
+from lipbench.leaderboard.page import Board
+from lipbench.leaderboard.plots import draw
+from lipbench.leaderboard.references import reference_table
+from lipbench.leaderboard.render import csv_, json_, latex, markdown
+from lipbench.leaderboard.reports import ask_audits, ask_tables
+from lipbench.leaderboard.table import main_table
+from lipbench.plugins import PluginInfo, all_reports
+from lipbench.results.store import PLAN, read_plan, read_records
+
+__all__ = ["FORMATS", "Board", "make_board", "render", "save_plots"]
+
+FORMATS: dict[str, Callable[[Sequence[Board]], str]] = {
+    "md": markdown.render,
+    "csv": csv_.render,
+    "json": json_.render,
+    "latex": latex.render,
+}
+"""Format to its renderer."""
+
+
+def make_board(folder: Path, plugins: Sequence[PluginInfo]) -> Board:
+    """Read a suite's folder and make its tables: those of plugins first, since they sum up, then all values, then references.
+
+    Raises:
+        StoreError: The plan or the records are damaged.
+    """
+    plan, records = _read(folder, read_records(folder))
+    reports = list(all_reports(plugins, plan["task"]))
+    tables, faults = ask_tables(reports, records)
+    published = reference_table(plan, records)
+    mine = [main_table(plan, records), *([published] if published else [])]
+    return Board(
+        suite=plan.get("suite") or folder.name,
+        title=plan.get("title") or "",
+        description=plan.get("description") or "",
+        citation=plan.get("citation") or "",
+        tables=[table for table in (*tables, *mine) if table.columns],
+        findings=[*ask_audits(reports, records), *faults],
+    )
+
+
+def render(boards: Sequence[Board], format: str) -> str:
+    """Boards in one of `FORMATS`.
+
+    Raises:
+        LipbenchError: There is no such format.
+    """
+    if format not in FORMATS:
+        raise LipbenchError(f"there is no format {format!r}; {did_you_mean(format, FORMATS)}")
+    return FORMATS[format](boards)
+
+
+def save_plots(folder: Path, plugins: Sequence[PluginInfo], records: Sequence[Record]) -> list[Path]:
+    """Save the plots of a suite under `folder/plots`; the paths, none where matplotlib is not installed.
+
+    Raises:
+        StoreError: The plan is damaged.
+    """
+    plan, chosen = _read(folder, records)
+    return draw(folder / "plots", all_reports(plugins, plan["task"]), chosen)
+
+
+def _read(folder: Path, records: Any) -> tuple[Mapping[str, Any], list[Record]]:
+    """The plan, made from the records where there is none, and the records that belong to it, in its order."""
+    found = list(records)
+    plan = read_plan(folder)
+    if plan and not (isinstance(plan.get("jobs"), list) and isinstance(plan.get("task"), str)):
+        raise StoreError(f"{folder / PLAN}: this is no plan; run the suite again to write it anew")
+    return plan or plan_from(found), current(plan, found)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Saves the plots of plugins, with the same bytes on every day and every machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lipbench.contract.components import Report
+from lipbench.contract.values import Record
+from lipbench.files import write_atomic
+from lipbench.leaderboard.reports import fault, function_of
+
+DPI = 130
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def draw(folder: Path, reports: Iterable[Report], records: Sequence[Record]) -> list[Path]:
+    """Save each figure of the `plot` reports as PNG and SVG; nothing where matplotlib is not installed.
+
+    A report that raises is logged and the others are drawn: a plot that fails must not cost the run its table.
+    """
+    plots = [r for r in reports if r.kind == "plot"]
+    if not plots or importlib.util.find_spec("matplotlib") is None:
+        return []
+    saved: dict[Path, None] = {}
+    for report in plots:
+        with _canvas():
+            try:
+                for path in _save(folder, report, function_of(report)(records), saved):
+                    saved[path] = None
+            except Exception as error:
+                logging.getLogger("lipbench").warning(fault(report, error))
+    return list(saved)
+
+
+@contextmanager
+def _canvas() -> Iterator[None]:
+    """Plain matplotlib, without a screen; figures that pyplot keeps are closed at the end."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    plt.switch_backend("Agg")
+    before = set(plt.get_fignums())
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams["svg.hashsalt"] = "lipbench"
+        try:
+            yield
+        finally:
+            for number in set(plt.get_fignums()) - before:
+                plt.close(number)
+
+
+def _save(folder: Path, report: Report, figures: Mapping[str, Any], taken: Iterable[Path]) -> Iterator[Path]:
+    names = {path.stem for path in taken}
+    for stem, figure in figures.items():
+        clean = _UNSAFE.sub("-", stem).strip(".-") or report.name
+        name = f"{report.name}-{clean}" if clean in names else clean
+        # Software, Creator and Date would put version and time into the files.
+        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            out = io.BytesIO()
+            figure.savefig(out, format=suffix, dpi=DPI, metadata=metadata)
+            path = folder / f"{name}.{suffix}"
+            write_atomic(path, out.getvalue())
+            yield path

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A source's published numbers beside ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from lipbench.contract.values import Column, Entry, Record, Table
+from lipbench.leaderboard.grid import Grid, Row, make_grid, words
+from lipbench.leaderboard.numbers import format_number
+from lipbench.leaderboard.summary import ABSENT, Measured, Summary, summarise
+from lipbench.leaderboard.table import DIGITS, Notes
+
+Published = Mapping[str, Any]
+"""One entry of a reference file."""
+
+
+def reference_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table | None:
+    """Published values, ours, and their difference; None where the suite names no reference.
+
+    An entry that fits several rows or metrics gets a line for each: values of different things are never averaged.
+    """
+    reference = plan.get("reference")
+    if not reference or not reference.get("entries"):
+        return None
+    grid = make_grid(plan, records)
+    digits = (plan.get("leaderboard") or {}).get("digits") or DIGITS
+    units = {entry.get("unit") or "" for entry in reference["entries"]}
+    unit = units.pop() if len(units) == 1 else ""
+    notes = Notes()
+    rows = []
+    for entry in reference["entries"]:
+        places = list(_places(grid, entry["where"]))
+        if not places:
+            rows.append(_line(entry["quantity"], entry, summarise([], digits), unit, digits, notes))
+        for row, metric in places:
+            summary = summarise(_read(grid.measured(row, metric), entry), digits)
+            name = entry["quantity"] + _which(grid, places, row, metric)
+            rows.append(_line(name, entry, summary, unit, digits, notes))
+    columns = [Column(name="quantity"), *(Column(name=n, unit=unit) for n in ("published", "ours", "difference"))]
+    return Table(
+        title="Published values",
+        columns=[*columns, Column(name="within our interval"), Column(name="source")],
+        rows=rows,
+        notes=notes.texts(),
+        caption=f"Published in: {reference['citation']}" if reference.get("citation") else "",
+    )
+
+
+def _places(grid: Grid, where: Mapping[str, str]) -> Iterable[tuple[Row, str]]:
+    """Rows and metrics that fit all patterns."""
+    asked = {name: pattern for name, pattern in where.items() if name != "metric"}
+    wanted = where.get("metric", "*")
+    for row in grid.rows:
+        for metric in row.cells:
+            record = next((r for _, r in grid.measured(row, metric) if r is not None), None)
+            if not _fits(wanted, _names(metric, record, "metric")):
+                continue
+            if all(_fits(pattern, _words(row, record, name)) for name, pattern in asked.items()):
+                yield row, metric
+
+
+def _words(row: Row, record: Record | None, name: str) -> list[str]:
+    """What a role or a task parameter is called here."""
+    if name in row.facts:
+        return _names(row.facts[name], record, name)
+    task = record.params.get("task", {}) if record is not None else {}
+    return [words(task[name])] if name in task else []
+
+
+def _names(label: str, record: Record | None, name: str) -> list[str]:
+    """The label, and the name of the component behind it, which only a record knows."""
+    return [label, record.uses[name]] if record is not None and name in record.uses else [label]
+
+
+def _fits(pattern: str, texts: Iterable[str]) -> bool:
+    # Equal text counts as well, because a label such as `mlp[0]` is no pattern of itself.
+    return any(text == pattern or fnmatchcase(text, pattern) for text in texts)
+
+
+def _which(grid: Grid, places: Sequence[tuple[Row, str]], row: Row, metric: str) -> str:
+    """What tells the lines of one entry apart, in brackets."""
+    if len(places) < 2:
+        return ""
+    facts = [dict(zip(grid.keys, r.keys, strict=True)) | {"metric": m} for r, m in places]
+    mine = dict(zip(grid.keys, row.keys, strict=True)) | {"metric": metric}
+    differing = [name for name in mine if len({f[name] for f in facts}) > 1]
+    return f" ({', '.join(f'{name}: {mine[name]}' for name in differing)})"
+
+
+def _read(measured: Measured, entry: Published) -> Measured:
+    """The records as they are, or with a number of their extras in place of the value."""
+    key = entry.get("extra")
+    if not key:
+        return measured
+    return [(seed, None if r is None else _swap(r, key, entry.get("unit") or r.unit)) for seed, r in measured]
+
+
+def _swap(record: Record, key: str, unit: str) -> Record:
+    number = record.extras.get(key)
+    if record.status != "ok":
+        return record
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        error = {"class": "missing", "message": f"the record has no number {key!r} in its extras"}
+        return dataclasses.replace(record, status="failed", value=None, error=error)
+    return dataclasses.replace(record, value=float(number), interval=None, unit=unit)
+
+
+def _line(name: str, entry: Published, ours: Summary, unit: str, digits: int, notes: Notes) -> list[Entry]:
+    published = float(entry["value"])
+    shown = _exact(published) + ("" if unit or entry.get("unit") in (None, "", "1") else f" {entry['unit']}")
+    remarks = list(ours.remarks)
+    value = ours.value
+    if entry.get("unit") and ours.unit is not None and ours.unit != entry["unit"]:
+        remarks.append(f"ours is in another unit: {ours.unit}")
+        value = None
+    difference = None if value is None else value - published
+    within = ABSENT
+    if value is not None and ours.interval is not None:
+        within = "yes" if ours.interval[0] <= published <= ours.interval[1] else "no"
+    return [
+        Entry(text=name),
+        Entry(text=shown, value=published, note=notes.add([entry.get("verdict") or ""])),
+        Entry(text=ours.text or ABSENT, value=ours.value, struck=ours.struck, note=notes.add(remarks)),
+        Entry(text=ABSENT if difference is None else format_number(difference, digits), value=difference),
+        Entry(text=within),
+        Entry(text=entry.get("note") or ""),
+    ]
+
+
+def _exact(value: float) -> str:
+    """As the source printed it: the shortest text that is this number."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)

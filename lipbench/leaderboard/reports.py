@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the plugins' reports; one that raises says so and takes nothing else down."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from lipbench.contract.components import Report
+from lipbench.contract.values import Record, Table
+
+
+def function_of(report: Report) -> Callable[[Sequence[Record]], Any]:
+    """Import the function behind `module:function`.
+
+    Raises:
+        ImportError, AttributeError: There is none.
+    """
+    module, _, name = report.factory.partition(":")
+    made: Any = importlib.import_module(module)
+    for part in name.split("."):
+        made = getattr(made, part)
+    return made
+
+
+def ask_tables(reports: Iterable[Report], records: Sequence[Record]) -> tuple[list[Table], list[str]]:
+    """Tables of the `table` reports, and sentences on those that failed."""
+    tables: list[Table] = []
+    faults: list[str] = []
+    for report in reports:
+        if report.kind != "table":
+            continue
+        try:
+            made = function_of(report)(records)
+        except Exception as error:
+            faults.append(fault(report, error))
+            continue
+        if isinstance(made, Table):
+            tables.append(made)
+        elif made is not None:
+            faults.append(f"table {report.name!r} gave a {type(made).__name__}; {report.factory} must return a Table")
+    return tables, faults
+
+
+def ask_audits(reports: Iterable[Report], records: Sequence[Record]) -> Iterator[str]:
+    """Sentences of the `audit` reports, among them one on each that failed."""
+    for report in reports:
+        if report.kind != "audit":
+            continue
+        try:
+            said = function_of(report)(records)
+            # One sentence on its own is an easy slip; letter by letter it would be no help.
+            for sentence in [said] if isinstance(said, str) else said or ():
+                yield str(sentence)
+        except Exception as error:
+            yield fault(report, error)
+
+
+def fault(report: Report, error: Exception) -> str:
+    """One line on a report that raised."""
+    return f"{report.kind} {report.name!r} failed: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One place of a table: what the seeds of one metric in one row come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lipbench.contract.values import Direction, Record
+from lipbench.leaderboard.numbers import format_mean, format_number, mean_interval
+
+ABSENT = "-"
+FAILED = "failed"
+NOT_RUN = "not run yet"
+_SEEDS_NAMED = 5
+"""So many seeds are named in a footnote, the others are counted."""
+
+Measured = Sequence[tuple[int, Record | None]]
+"""Seeds in the order of the plan, each with its record where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Seeds taken together."""
+
+    text: str
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    """95 % t interval over several seeds; of one seed, the interval that the metric itself gave."""
+    seeds: int = 0
+    """How many seeds the value is the mean of."""
+    unit: str | None = None
+    """None where there is no value."""
+    direction: Direction = "none"
+    group: str = ""
+    struck: bool = False
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def contest(self) -> tuple[str, str, str] | None:
+        """Values with the same contest are ranked against each other; None is never ranked."""
+        if self.struck or self.value is None or not self.group or self.direction == "none":
+            return None
+        return self.group, self.direction, self.unit or ""
+
+
+def summarise(measured: Measured, digits: int) -> Summary:
+    """Take the seeds of one metric in one row together; no seed at all gives an empty text."""
+    if not measured:
+        return Summary(text="")
+    good = [(seed, r) for seed, r in measured if r is not None and _sound(r)]
+    lost = _lost(measured, len(good))
+    if not good:
+        ran = any(r is not None for _, r in measured)
+        return Summary(text=FAILED if ran else ABSENT, remarks=lost)
+    records = [r for _, r in good]
+    clash = _clash(records)
+    if clash:
+        text = ", ".join(format_number(_number(r), digits) for r in records[:_SEEDS_NAMED])
+        return Summary(text=text, remarks=(*lost, f"seeds differ in {clash}, so there is no mean"), seeds=len(good))
+    return _mean(good, lost, digits)
+
+
+def _mean(good: Sequence[tuple[int, Record]], lost: tuple[str, ...], digits: int) -> Summary:
+    first = good[0][1]
+    values = [_number(r) for _, r in good]
+    struck = [(seed, _one_line(r.unranked or "not to be ranked")) for seed, r in good if r.unranked is not None]
+    if len(values) == 1:
+        value, text, interval = values[0], format_number(values[0], digits), _own_interval(first)
+    else:
+        value, half = mean_interval(values)
+        text, interval = format_mean(value, half, digits), (value - half, value + half)
+    return Summary(
+        text=text,
+        value=value,
+        interval=interval,
+        seeds=len(values),
+        unit=first.unit,
+        direction=first.direction,
+        group=first.group,
+        struck=bool(struck),
+        remarks=(*lost, *_by_reason(struck, len(good))),
+    )
+
+
+def _sound(record: Record) -> bool:
+    return record.status == "ok" and record.value is not None and math.isfinite(record.value)
+
+
+def _number(record: Record) -> float:
+    return float(record.value if record.value is not None else math.nan)
+
+
+def _own_interval(record: Record) -> tuple[float, float] | None:
+    if not record.interval:
+        return None
+    return float(record.interval["low"]), float(record.interval["high"])
+
+
+_SAME: dict[str, Callable[[Record], Any]] = {
+    "unit": lambda r: r.unit,
+    "direction": lambda r: r.direction,
+    "group": lambda r: r.group,
+    "parameters": lambda r: (r.uses, r.params),
+}
+
+
+def _clash(records: Sequence[Record]) -> str:
+    """What the records of different seeds do not agree on, in words; empty where they may be averaged."""
+    first, *others = records
+    return " and ".join(name for name, read in _SAME.items() if any(read(r) != read(first) for r in others))
+
+
+def _lost(measured: Measured, good: int) -> tuple[str, ...]:
+    """Why seeds are missing, in one remark."""
+    faults = [(seed, _fault(r)) for seed, r in measured if r is None or not _sound(r)]
+    if not faults:
+        return ()
+    if not good and {why for _, why in faults} == {NOT_RUN}:
+        return (NOT_RUN,)
+    reasons = _by_reason(faults, len(measured))
+    return ("; ".join([f"{good} of {len(measured)} seeds", *reasons]),) if good else ("; ".join(reasons),)
+
+
+def _fault(record: Record | None) -> str:
+    if record is None:
+        return NOT_RUN
+    if record.status == "ok":
+        return "nan: the value is not finite"
+    error = record.error or {}
+    kind, message = str(error.get("class", record.status)), _one_line(str(error.get("message", "")))
+    return f"{kind}: {message}" if message else kind
+
+
+def _by_reason(faults: Sequence[tuple[int, str]], total: int) -> tuple[str, ...]:
+    """Each reason once with its seeds; where it holds for the only seed, without."""
+    seeds: dict[str, list[int]] = {}
+    for seed, why in faults:
+        seeds.setdefault(why, []).append(seed)
+    if total == 1 or (len(seeds) == 1 and len(faults) == total):
+        prefix = "" if total == 1 else f"all {total} seeds: "
+        return tuple(f"{prefix}{why}" for why in seeds)
+    return tuple(f"{_name_seeds(which)}: {why}" for why, which in seeds.items())
+
+
+def _name_seeds(seeds: Sequence[int]) -> str:
+    named = ", ".join(map(str, seeds[:_SEEDS_NAMED]))
+    more = f" and {len(seeds) - _SEEDS_NAMED} more" if len(seeds) > _SEEDS_NAMED else ""
+    return f"seed{'s' if len(seeds) > 1 else ''} {named}{more}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
