@@ -6,12 +6,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Literal, cast
 
 import pluggy
 
@@ -133,7 +133,7 @@ def _ask(manager: pluggy.PluginManager, name: str, module: object) -> tuple[list
             raise PluginError(f"hook {caller.name!r} does not exist; {did_you_mean(caller.name, given)}")
         for implementation in caller.get_hookimpls():
             if implementation.plugin is module:
-                given[caller.name] += implementation.function()
+                given[caller.name] += cast("Iterable[object]", implementation.function())
     if not callers:
         raise PluginError("it implements no hook; mark its functions with @lipbench.api.hookimpl")
     components = [c for c in given["lipbench_components"] if isinstance(c, Component)]

@@ -34,7 +34,9 @@ def test_plugins_import_the_public_surface_and_no_other_plugin() -> None:
         for path in (ROOT / "plugins" / name).rglob("*.py"):
             for module in _imports(path):
                 top = module.split(".")[0]
-                if (top == "lipbench" and module not in ("lipbench.api", "lipbench.testing")) or (top in PLUGINS and top != name):
+                if (top == "lipbench" and module not in ("lipbench.api", "lipbench.testing")) or (
+                    top in PLUGINS and top != name
+                ):
                     wrong.append((path.name, module))
     assert wrong == []
 

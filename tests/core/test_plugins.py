@@ -68,7 +68,7 @@ def test_one_that_raises_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> N
         leaving=lambda: _raise(SystemExit(3)),
         wild=lambda: _module("wild", lipbench_components=lambda: _raise(RuntimeError("in the hook"))),
         empty=lambda: _module("empty"),
-        misspelt=lambda: _module("misspelt", lipbench_componets=lambda: []),
+        misspelt=lambda: _module("misspelt", lipbench_componets=list),
         odd=lambda: _module("odd", lipbench_components=lambda: ["not a component"]),
     )
     found = {p.name: p for p in load_plugins()}
@@ -122,7 +122,9 @@ SIGNATURES = {
 def test_incomplete_components_are_explained(name: str, tmp_path: Path, cli: Cli) -> None:
     body, words = SIGNATURES[name]
     base = "Metric" if body else "object"
-    compute = "" if name in ("abstract", "wrong base") else "    def compute(self, evidence: object, ctx: Context) -> Value: ...\n"
+    compute = (
+        "" if name in ("abstract", "wrong base") else "    def compute(self, evidence: object, ctx: Context) -> Value: ...\n"
+    )
     stem = f"one_file_{name.replace(' ', '_')}"
     (tmp_path / f"{stem}.py").write_text(
         "from lipbench.api import Component, Context, Metric, Value, hookimpl\n"

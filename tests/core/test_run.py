@@ -135,7 +135,9 @@ def test_a_fault_costs_its_cell_alone(cli: Cli, suite: Suite, toy: Path, tmp_pat
     assert "Traceback" not in done.err
     found = {r["metric"]: r for r in records(tmp_path)}
     assert len(found) == len(ways) + 2
-    status = {how: (found[f"wrong(how={how})"]["status"], (found[f"wrong(how={how})"]["error"] or {}).get("class")) for how in ways}
+    status = {
+        how: (found[f"wrong(how={how})"]["status"], (found[f"wrong(how={how})"]["error"] or {}).get("class")) for how in ways
+    }
     assert status == {
         "raise": ("failed", "crash"),
         "nan": ("failed", "nan"),
@@ -256,7 +258,19 @@ def test_a_results_folder_that_cannot_be_written(cli: Cli, suite: Suite, toy: Pa
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_what_was_finished_survives_a_kill(sign: signal.Signals, cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
     path = suite(metrics="[mean, {use: wrong, how: hang}]", seeds="3")
-    words = [sys.executable, "-m", "lipbench", "run", str(path), "--plugin", str(toy), "--results", str(tmp_path), "--workers", "1"]
+    words = [
+        sys.executable,
+        "-m",
+        "lipbench",
+        "run",
+        str(path),
+        "--plugin",
+        str(toy),
+        "--results",
+        str(tmp_path),
+        "--workers",
+        "1",
+    ]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     file = tmp_path / "toys" / "records.jsonl"
     limit = time.monotonic() + 60
@@ -278,7 +292,9 @@ def test_what_was_finished_survives_a_kill(sign: signal.Signals, cli: Cli, suite
 def test_explain_names_the_difference(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
     path = suite()
     cli("run", path, "--plugin", toy, "--results", tmp_path)
-    planned = cli("plan", path, "--plugin", toy, "--results", tmp_path, "--json", "--set", "metrics.1.noise=0.25").out.splitlines()
+    planned = cli(
+        "plan", path, "--plugin", toy, "--results", tmp_path, "--json", "--set", "metrics.1.noise=0.25"
+    ).out.splitlines()
     new = next(json.loads(x) for x in planned if json.loads(x)["state"] == "run")
     done = cli("explain", new["cell"], path, "--plugin", toy, "--results", tmp_path, "--set", "metrics.1.noise=0.25")
     assert "params.metric.noise: plan 0.25, record 0.5" in done.out

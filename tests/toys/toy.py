@@ -251,5 +251,7 @@ def lipbench_components() -> Iterable[Component]:
 @hookimpl
 def lipbench_reports() -> Iterable[Report]:
     for task in ("multiply", "shared_multiply"):
-        yield Report(kind="audit", name="no_big_means", task=task, factory=f"{__name__}:no_big_means", summary="means stay small")
+        yield Report(
+            kind="audit", name="no_big_means", task=task, factory=f"{__name__}:no_big_means", summary="means stay small"
+        )
         yield Report(kind="table", name="counts", task=task, factory=f"{__name__}:counts", summary="how many")
