@@ -35,12 +35,14 @@ class Node:
         """The deepest node on a path that exists."""
         node = self
         for step in path:
-            if (isinstance(node.value, dict) and step in node.value) or (
-                isinstance(node.value, list) and isinstance(step, int) and step < len(node.value)
-            ):
-                node = node.value[step]
-            else:
+            below = (
+                node.value
+                if isinstance(node.value, dict)
+                else dict(enumerate(node.value if isinstance(node.value, list) else ()))
+            )
+            if step not in below:
                 break
+            node = below[step]
         return node
 
     def error(self, message: str, path: Sequence[str | int] = ()) -> SuiteError:
