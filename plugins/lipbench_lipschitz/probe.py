@@ -46,7 +46,7 @@ class Probe:
         self.source = module
         self.module = copy.deepcopy(module).eval().requires_grad_(False).to(device=device, dtype=dtype)
         self.shape, self.dtype, self.device = shape, dtype, torch.device(device)
-        # Convolutions run fastest on a CPU with channels last, except in float64, where that layout is several times slower.
+        # Convolutions run fastest on a CPU with channels last, but float64 depthwise ones several times slower.
         conv = any(isinstance(m, nn.Conv2d) for m in self.module.modules())
         self.channels_last = conv and len(shape) == 3 and dtype != torch.float64
         if self.channels_last:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -39,6 +39,8 @@ class NetworkOnRegion:
     """(P, *shape) in the precision of the search: first ends of the pairs."""
     y: Tensor
     """(P, *shape): second ends."""
+    noise: dict[torch.dtype, float] = field(default_factory=dict)
+    """Noise floors that an estimator has measured, by precision: the same for all estimators of this evidence."""
 
     @property
     def low(self) -> float:

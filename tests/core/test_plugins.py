@@ -68,7 +68,7 @@ def test_one_that_raises_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> N
         leaving=lambda: _raise(SystemExit(3)),
         wild=lambda: _module("wild", lipbench_components=lambda: _raise(RuntimeError("in the hook"))),
         empty=lambda: _module("empty"),
-        misspelt=lambda: _module("misspelt", lipbench_componets=list),
+        misspelt=lambda: _module("misspelt", lipbench_componets=lambda: [*()]),
         odd=lambda: _module("odd", lipbench_components=lambda: ["not a component"]),
     )
     found = {p.name: p for p in load_plugins()}
