@@ -106,9 +106,17 @@ class Lipschitz(Task):
             norm=self.norm,
             radius=self.radius,
             points=rows[order[: self.points]],
-            x=x.to(self.dtype),
-            y=y.to(self.dtype),
+            x=self._stored(x, spec),
+            y=self._stored(y, spec),
         )
+
+    def _stored(self, ends: Tensor, spec: DataSpec) -> Tensor:
+        """Ends in the precision of the search, inside the box even where its own ends have no exact form there."""
+        low, high = (torch.tensor(v, dtype=torch.float64) for v in (spec.low, spec.high))
+        bottom, top = low.to(self.dtype), high.to(self.dtype)
+        bottom = torch.nextafter(bottom, top) if bottom.double() < low else bottom
+        top = torch.nextafter(top, bottom) if top.double() > high else top
+        return ends.to(self.dtype).clamp(bottom, top)
 
     def _pairs(self, rows: Tensor, spec: DataSpec, ctx: Context) -> tuple[Tensor, Tensor]:
         g = ctx.generator("pairs")
