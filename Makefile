@@ -19,6 +19,7 @@ check: $(VENV)/.dev
 
 publish: $(VENV)/.suites
 	$(BIN)/lipbench run $(SUITES) --results results
+	$(BIN)/python docs/picture.py results/lipschitz docs/images/leaderboard.svg
 
 $(VENV)/.suites: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

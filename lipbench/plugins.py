@@ -17,7 +17,7 @@ import pluggy
 
 from lipbench import hookspecs
 from lipbench.contract.components import KINDS, Component, Report
-from lipbench.contract.errors import PluginError, did_you_mean
+from lipbench.contract.errors import LipbenchError, PluginError, did_you_mean
 
 GROUP = "lipbench"
 
@@ -87,7 +87,8 @@ def _guarded(manager: pluggy.PluginManager, name: str, dist: str, version: str, 
         raise
     except BaseException as error:
         # BaseException, because a plugin that calls sys.exit on import must not end the command that merely lists it.
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        what = " ".join(str(error).split())
+        reason = what if isinstance(error, LipbenchError) else f"{type(error).__name__}: {what}"
         return PluginInfo(name=name, distribution=dist, version=version, status="broken", reason=reason)
     return PluginInfo(
         name=name, distribution=dist, version=version, status="ok", components=tuple(components), reports=tuple(reports)

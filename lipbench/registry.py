@@ -90,7 +90,10 @@ class Registry:
                 return f"{name!r} is a {other}"
         broken = [p.name for p in self.plugins if p.status == "broken"]
         tail = f" (broken plugins: {', '.join(broken)}; see lipbench doctor)" if broken else ""
-        return did_you_mean(name, self.names(kind)) + tail
+        hint = did_you_mean(name, self.names(kind))
+        if not hint.startswith("did you mean"):
+            hint += "; a plugin in one file is loaded by --plugin FILE"
+        return hint + tail
 
     def load(self, entry: Registered) -> type:
         """Import a component's class.

@@ -39,9 +39,8 @@ def command(
     recorded = {r.cell: r for r in read_records(results / loaded.name)}
     matches = sorted({i for i in [*planned, *recorded] if i.startswith(cell)})
     if len(matches) != 1:
-        raise StoreError(
-            f"cell {cell!r}: {len(matches)} cells begin so" + ("; give more digits" if matches else " in plan or records")
-        )
+        hint = "give more digits" if matches else "`lipbench plan --json` shows the ids of a suite"
+        raise StoreError(f"{len(matches) or 'no'} cell ids in the plan or the records begin with {cell!r}; {hint}")
     key = matches[0]
     if key in planned and key in recorded:
         status = recorded[key].status

@@ -46,6 +46,8 @@ def _print(rows: list[dict[str, str]], columns: tuple[str, ...], as_json: bool, 
         return
     if title and rows:
         click.echo(f"{title}:")
+    if not title and not rows:
+        click.echo("none; see `lipbench list plugins`", err=True)
     widths = [max((len(row[c]) for row in rows), default=0) for c in columns]
     for row in rows:
         line = "  ".join(row[c].ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip()

@@ -57,7 +57,8 @@ def command(
                                 "job": job.title(),
                                 "metric": cell.metric.label,
                                 "state": state,
-                            }
+                            },
+                            ensure_ascii=False,
                         )
                     )
             else:

@@ -66,7 +66,7 @@ def command(
         for suite in loaded:
             with Progress(suite.name) as progress:
                 outcome = run_suite(suite, registry, options, progress.watch, lambda: interrupts.count)
-            failures += _conclude(outcome, registry.plugins, plots=not no_plots)
+            failures += _conclude(outcome, registry.plugins, plots=not no_plots, part=bool(select))
             if outcome.interrupted:
                 click.echo("interrupted; the same command goes on from here", err=True)
                 sys.exit(130)
@@ -75,17 +75,16 @@ def command(
     sys.exit(1 if failures else 0)
 
 
-def _conclude(outcome: Any, plugins: Any, *, plots: bool) -> int:
-    """Print and save the leaderboard; the number of failed cells and contradictions."""
+def _conclude(outcome: Any, plugins: Any, *, plots: bool, part: bool) -> int:
+    """Save the leaderboard and print it, or the part that was asked for; the number of failed cells and contradictions."""
     from lipbench.files import write_atomic
-    from lipbench.leaderboard.board import make_board, render, save_plots
+    from lipbench.leaderboard.board import make_board, render
     from lipbench.leaderboard.render.terminal import print_board
-    from lipbench.results.store import read_records
 
     board = make_board(outcome.folder, plugins)
-    print_board(board)
+    print_board(make_board(outcome.folder, plugins, {c.id for _, c in outcome.plan.cells()}) if part else board)
     write_atomic(outcome.folder / "leaderboard.md", render([board], "md"))
-    drawn = save_plots(outcome.folder, plugins, list(read_records(outcome.folder))) if plots else []
+    drawn = _plots(outcome.folder, plugins) if plots else []
     for record in outcome.failed:
         fault = record.error or {"class": "?", "message": "?"}
         where = " · ".join([*record.roles.values(), f"seed {record.seed}", record.metric])
@@ -99,3 +98,15 @@ def _conclude(outcome: Any, plugins: Any, *, plots: bool) -> int:
     click.echo(f"records: {outcome.folder / 'records.jsonl'}   table: {outcome.folder / 'leaderboard.md'}"
                + (f"   plots: {outcome.folder / 'plots'} ({len(drawn)} files)" if drawn else ""))  # fmt: skip
     return len(outcome.failed) + len(board.findings)
+
+
+def _plots(folder: Path, plugins: Any) -> list[Path]:
+    """Draw the plots, unless those that are there are younger than plan and records."""
+    from lipbench.leaderboard.board import save_plots
+    from lipbench.results.store import PLAN, RECORDS, read_records
+
+    made = list((folder / "plots").glob("*.*"))
+    changed = max(path.stat().st_mtime_ns for path in (folder / PLAN, folder / RECORDS) if path.exists())
+    if made and min(path.stat().st_mtime_ns for path in made) > changed:
+        return made
+    return save_plots(folder, plugins, list(read_records(folder)))

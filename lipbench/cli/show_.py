@@ -33,9 +33,8 @@ def command(name: str, as_json: bool, **chosen: Any) -> None:
         if as_json:
             click.echo(json.dumps({"kind": kind, "name": entry.component.name, **facts}, indent=1))
             continue
-        click.echo(
-            f"{kind} {entry.component.name} · plugin {entry.plugin.name} ({entry.plugin.distribution} {entry.plugin.version})\n"
-        )
+        version = f" {entry.plugin.version}" if entry.plugin.version else ""
+        click.echo(f"{kind} {entry.component.name} · plugin {entry.plugin.name} ({entry.plugin.distribution}{version})\n")
         click.echo(facts["doc"] or entry.component.summary)
         click.echo("\nParameters:")
         properties = facts["schema"].get("properties", {})

@@ -70,7 +70,7 @@ def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watc
     plan = make_plan(suite, registry, options.device_class, options.select) if options.select else full
     folder = options.results / suite.name
     with Store(folder) as store:
-        write_atomic(folder / PLAN, json.dumps(plan_json(full), indent=1, ensure_ascii=False) + "\n")
+        _keep_plan(folder / PLAN, full)
         missing = missing_cells(plan, folder)
         outcome = Outcome(plan=plan, folder=folder)
         wanted = sum(len(cells) for _, cells in missing)
@@ -79,6 +79,13 @@ def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watc
             _compute(store, plan, missing, registry, options, outcome, watch, stop)
     registry.save()
     return outcome
+
+
+def _keep_plan(path: Path, plan: Plan) -> None:
+    """Write the plan where it differs from what is there, so that an unchanged one keeps its date."""
+    text = json.dumps(plan_json(plan), indent=1, ensure_ascii=False) + "\n"
+    if not path.exists() or path.read_text() != text:
+        write_atomic(path, text)
 
 
 def _compute(

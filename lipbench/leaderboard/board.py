@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,20 @@ FORMATS: dict[str, Callable[[Sequence[Board]], str]] = {
 """Format to its renderer."""
 
 
-def make_board(folder: Path, plugins: Sequence[PluginInfo]) -> Board:
+def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str] | None = None) -> Board:
     """Read a suite's folder and make its tables: those of plugins first, since they sum up, then all values, then references.
+
+    Args:
+        folder: Folder of one suite.
+        plugins: Whose reports are asked.
+        only: Ids of the cells to show; None for all of the plan.
 
     Raises:
         StoreError: The plan or the records are damaged.
     """
     plan, records = _read(folder, read_records(folder))
+    if only is not None:
+        plan, records = _part(plan, only), [r for r in records if r.cell in only]
     reports = list(all_reports(plugins, plan["task"]))
     tables, faults = ask_tables(reports, records)
     published = reference_table(plan, records)
@@ -49,6 +56,12 @@ def make_board(folder: Path, plugins: Sequence[PluginInfo]) -> Board:
         tables=[table for table in (*tables, *mine) if table.columns],
         findings=[*ask_audits(reports, records), *faults],
     )
+
+
+def _part(plan: Mapping[str, Any], only: Collection[str]) -> Mapping[str, Any]:
+    """The plan of some cells, without the references, most of which would have nothing beside them."""
+    jobs = [{**job, "cells": {c: m for c, m in job["cells"].items() if c in only}} for job in plan["jobs"]]
+    return {**plan, "reference": None, "jobs": [job for job in jobs if job["cells"]]}
 
 
 def render(boards: Sequence[Board], format: str) -> str:

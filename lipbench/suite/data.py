@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipbench.contract.context import data_root
-from lipbench.contract.errors import LipbenchError, SuiteError
+from lipbench.contract.errors import LipbenchError
 from lipbench.fingerprint import digest
 from lipbench.registry import Registry
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from lipbench.suite.yamltree import Node
 
 
-def data_fingerprint(registry: Registry, use: Use, tree: Node) -> str:
+def data_fingerprint(registry: Registry, use: Use, tree: Node, place: Sequence[str | int] = ()) -> str:
     """Digest of the files that a component reads, kept until one of them is touched; empty where it reads none.
 
     Raises:
@@ -35,7 +36,7 @@ def data_fingerprint(registry: Registry, use: Use, tree: Node) -> str:
         return str(registry.remember(key, lambda: _digest(files), files))
     except (LipbenchError, OSError, ValueError) as error:
         message = str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise SuiteError(f"{use.kind} {use.label!r}: {message}", tree.source) from error
+        raise tree.error(f"{use.kind} {use.label!r}: {message}", place) from error
 
 
 def _digest(files: list[Path]) -> str:

@@ -110,9 +110,9 @@ def make_plan(suite: Suite, registry: Registry, device: str = "cpu", select: Seq
             )
     planner = _Planner(suite, registry, device, _parse_select(select))
     jobs = list(planner.jobs())
+    planner.check_select()
     if not jobs:
         raise suite.tree.error("nothing is left to run: every combination is excluded or deselected")
-    planner.check_select()
     _no_twins(jobs, suite)
     return Plan(suite=suite, jobs=tuple(jobs), fits=planner.fits, device=device)
 
@@ -144,6 +144,7 @@ class _Planner:
         self.resolver = Resolver(registry, suite.tree)
         self.fits: dict[str, Fit] = {}
         self.seen: dict[str, set[str]] = {}
+        self.matched: set[str] = set()
         self._data: dict[str, str] = {}
         self.task = self.resolver.use("task", suite.spec.task, ("task",))
         self.facts = registry.describe(self.task.entry)
@@ -246,12 +247,18 @@ class _Planner:
         words = _words(value)
         self.seen.setdefault(key, set()).update(words[:1])
         patterns = self.select.get(key)
-        return patterns is None or any(fnmatchcase(w, p) for w in words for p in patterns)
+        fits = patterns is None or any(fnmatchcase(w, p) for w in words for p in patterns)
+        if fits:
+            self.matched.add(key)
+        return fits
 
     def check_select(self) -> None:
         for role in self.select:
             if role not in self.seen:
                 raise SuiteError(f"there is no role {role!r}; {did_you_mean(role, self.seen)}", "--select")
+            if role not in self.matched:
+                pattern = self.select[role][-1]
+                raise SuiteError(f"nothing matches; {did_you_mean(pattern, self.seen[role])}", f"--select {role}={pattern}")
 
     def job(self, point: Mapping[str, Any], seed: int, metrics: Sequence[Use]) -> Job:
         roles = {k: v for k, v in point.items() if isinstance(v, Use)}
@@ -288,7 +295,8 @@ class _Planner:
             return ""
         key = use.code + use.identity
         if key not in self._data:
-            self._data[key] = data_fingerprint(self.registry, use, self.suite.tree)
+            place = self.resolver.places.get((use.kind, use.label, use.identity), ())
+            self._data[key] = data_fingerprint(self.registry, use, self.suite.tree, place)
         return self._data[key]
 
     def built(self, roles: Mapping[str, Use], data: Mapping[str, str], seed: int) -> tuple[dict[str, str], dict[str, str]]:

@@ -46,6 +46,8 @@ class Resolver:
     def __init__(self, registry: Registry, tree: Node) -> None:
         self.registry, self.tree = registry, tree
         self._done: dict[tuple[Kind, str], Use] = {}
+        self.places: dict[tuple[Kind, str, str], Sequence[str | int]] = {}
+        """Kind, label and identity of a use to where it first stands in the suite."""
 
     def use(self, kind: Kind, raw: Any, path: Sequence[str | int]) -> Use:
         """Resolve `NAME` or `{use: NAME, as: LABEL, PARAMETER: VALUE, ...}`.
@@ -55,7 +57,8 @@ class Resolver:
         """
         key = (kind, json.dumps(raw, sort_keys=True, default=str))
         if key not in self._done:
-            self._done[key] = self._resolve(kind, raw, path)
+            use = self._done[key] = self._resolve(kind, raw, path)
+            self.places.setdefault((kind, use.label, use.identity), path)
         return self._done[key]
 
     def _resolve(self, kind: Kind, raw: Any, path: Sequence[str | int]) -> Use:

@@ -176,6 +176,8 @@ def _assign(node: Node, steps: list[str], leaf: Node, source: str) -> Node:
         items = list(node.value)
         items[int(head)] = _assign(items[int(head)], rest, leaf, source)
         return Node(items, node.source, node.line)
-    mapping = node.value if isinstance(node.value, dict) else {}
+    # A bare name may get parameters: `--set task.count=64` where the suite says `task: lipschitz`.
+    named = {"use": node} if isinstance(node.value, str) else {}
+    mapping = node.value if isinstance(node.value, dict) else named
     child = mapping.get(head, Node({}, source, None))
     return Node({**mapping, head: _assign(child, rest, leaf, source)}, node.source, node.line, node.key_lines)

@@ -102,7 +102,7 @@ def test_not_utf8_and_missing_files(cli: Cli, tmp_path: Path) -> None:
         (["--set", "seeds=many"], "--set seeds=many: seeds: "),
         (["--set", "metrics.0.use=men"], "there is no metric 'men'"),
         (["--select", "modell=fixed"], "there is no role 'modell'; did you mean 'model'?"),
-        (["--select", "model=nothing"], "nothing is left to run"),
+        (["--select", "model=fixd"], "nothing matches; did you mean 'fixed'?"),
         (["--select", "model"], "write it as ROLE=NAME"),
         (["--plugin", "nowhere.py"], "there is no such file"),
         (["-p", "basics"], "write -p no:NAME"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,8 +44,19 @@ class Imported(Network):
         self.factory, self.weights, self.kwargs = factory, weights, dict(kwargs or {})
 
     def files(self) -> Sequence[Path]:
-        """The weights."""
-        return [] if self.weights is None else [find_weights(self.weights)]
+        """The source of the function's module, and the weights; modules that it imports in turn are not followed."""
+        return [self._source(), *([] if self.weights is None else [find_weights(self.weights)])]
+
+    def _source(self) -> Path:
+        """Where the module stands, without running it."""
+        place = self.factory.partition(":")[0]
+        try:
+            spec = importlib.util.find_spec(place)
+        except ImportError:
+            spec = None
+        if spec is None or spec.origin is None:
+            raise InvalidInput(f"factory: module {place!r} cannot be found; install it, or put its folder on PYTHONPATH")
+        return Path(spec.origin)
 
     def make(self, spec: DataSpec, ctx: Context) -> nn.Module:
         """Call the function, then load the weights, every key of them."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from lipbench.api import Column, Entry, Record, Table
 
 from .bounds import SLACK
-from .reading import Bound, Quantity, Region, number, quantity_of, read_bounds, task_region, varying
+from .reading import Bound, Quantity, Region, number, quantity_of, read_bounds, task_region
 
 _ABSENT = "-"
 _CAPTION = (
@@ -150,12 +150,11 @@ def _entries(row: _Row, keys: Sequence[str], notes: _Notes, *, seeds: bool, raw:
     entries.append(Entry(text=str(row.region)))
     if seeds:
         entries.append(Entry(text=str(total), value=float(total)))
-    names = varying([b for bounds in row.bounds.values() for b in bounds if b.kind == "lower" and b.sound], ("pairs", "dtype"))
     entries.append(_mean(lower, total, notes, _missing(row, lower, "lower", "no certified lower bound")))
-    entries.append(Entry(text=_credit([(b.metric, *(str(b.task(n)) for n in names)) for b in lower.values()])))
+    entries.append(Entry(text=_credit([b.metric for b in lower.values()])))
     entries.append(_mean(exact, total, notes, ""))
     entries.append(_mean(upper, total, notes, _missing(row, upper, "upper", "no certified upper bound that holds here")))
-    entries.append(Entry(text=_credit([(_where(b, row.region),) for b in upper.values()])))
+    entries.append(Entry(text=_credit([_where(b, row.region) for b in upper.values()])))
     entries.append(_gap(lower, upper, notes))
     if raw:
         entries.append(Entry(text=_raw(row, lower, upper)))
@@ -178,14 +177,10 @@ def _where(bound: Bound, region: Region) -> str:
     return bound.metric if bound.region == region else f"{bound.metric} on {bound.region}"
 
 
-def _credit(names: Sequence[tuple[str, ...]]) -> str:
-    """The metrics that gave the bounds, details in brackets, with the number of seeds where they are not always the same."""
+def _credit(names: Sequence[str]) -> str:
+    """The metrics that gave the bounds, the one of most seeds first."""
     counts = Counter(names)
-    words = []
-    for (metric, *facts), n in sorted(counts.items(), key=lambda c: (-c[1], c[0])):
-        facts += [f"{n} of {len(names)} seeds"] if len(counts) > 1 else []
-        words.append(f"{metric} ({', '.join(facts)})" if facts else metric)
-    return ", ".join(words) or _ABSENT
+    return " / ".join(sorted(counts, key=lambda name: (-counts[name], name))) or _ABSENT
 
 
 def _gap(lower: Mapping[int, Bound], upper: Mapping[int, Bound], notes: _Notes) -> Entry:
@@ -202,7 +197,7 @@ def _gap(lower: Mapping[int, Bound], upper: Mapping[int, Bound], notes: _Notes) 
 def _percent(gap: float) -> str:
     if abs(gap) < 0.005:
         return "< 0.01"
-    return f"{gap:.2f}" if abs(gap) < 100 else f"{gap:.0f}"
+    return f"{gap:.2f}" if abs(gap) < 100 else f"{gap:.0f}" if abs(gap) < 1e5 else f"{gap:.1e}"
 
 
 def _raw(row: _Row, lower: Mapping[int, Bound], upper: Mapping[int, Bound]) -> str:

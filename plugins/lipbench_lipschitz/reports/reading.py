@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -193,8 +193,3 @@ def number(value: float) -> str:
     ('39.699', '0.00043018', '1.2346e+06')
     """
     return f"{value:.5g}"
-
-
-def varying(bounds: Sequence[Bound], names: Iterable[str]) -> list[str]:
-    """The task parameters among `names` in which the bounds differ."""
-    return [n for n in names if len({str(b.task(n)) for b in bounds}) > 1]
