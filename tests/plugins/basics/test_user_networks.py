@@ -319,7 +319,7 @@ def test_an_imported_network_gets_its_weights(factory: str, tmp_path: Path) -> N
     x = torch.rand(3, 4)
     assert torch.equal(network.module(x), source(x))
     assert network.at("embedding")(x).shape == (3, 6)
-        assert network.files() == [tmp_path / "nets_of_a_user.py", tmp_path / "w.safetensors"]
+    assert network.files() == [tmp_path / "nets_of_a_user.py", tmp_path / "w.safetensors"]
 
 
 def test_an_imported_network_without_weights_follows_the_seed(factory: str) -> None:
