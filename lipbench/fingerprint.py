@@ -25,6 +25,9 @@ def digest(*parts: bytes | str) -> str:
 
 def module_file(module: str) -> Path | None:
     """Where a module's source is, without importing it; None where there is none (built in, a namespace, not found)."""
+    exact = getattr(sys.modules.get(module), "__file__", None)
+    if exact and exact.endswith(".py"):
+        return Path(exact)
     top, *rest = module.split(".")
     loaded = sys.modules.get(top)
     if loaded is not None:
@@ -47,9 +50,8 @@ def module_file(module: str) -> Path | None:
 
 
 @lru_cache(maxsize=4096)
-def _imports(path: Path, _stamp: tuple[int, int], module: str) -> tuple[str, ...]:
-    """Modules of the same top-level package that a source file imports; the stamp makes the cache see a change."""
-    top = module.split(".")[0]
+def _imports(path: Path, _stamp: tuple[int, ...], module: str) -> tuple[str, ...]:
+    """Modules that a source file imports; the stamp makes the cache see a change."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names: set[str] = set()
     try:
@@ -67,18 +69,22 @@ def _imports(path: Path, _stamp: tuple[int, int], module: str) -> tuple[str, ...
                 base = ".".join([*up, base]) if base else ".".join(up)
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    return tuple(sorted(n for n in names if n.split(".")[0] == top))
+    return tuple(sorted(names))
 
 
 def closure(module: str) -> dict[str, Path]:
     """The module, its parent packages, and whatever of the same package they import: module name to source file."""
     found: dict[str, Path] = {}
     waiting = [module]
+    top, root = module.partition(".")[0], module_file(module)
+    # A plugin in one file may have helpers beside it; a package has all its modules inside.
+    beside = root.parent if root is not None and module == top and root.name != "__init__.py" else None
     while waiting:
         name = waiting.pop()
-        if name in found:
+        first = name.partition(".")[0]
+        if name in found or not (first == top or (beside is not None and (beside / f"{first}.py").is_file())):
             continue
-        path = module_file(name)
+        path = module_file(name) if first == top or beside is None else beside / f"{first}.py"
         if path is None:
             continue
         found[name] = path
@@ -88,10 +94,10 @@ def closure(module: str) -> dict[str, Path]:
     return found
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """Modification time in nanoseconds and size: enough to know that a file has not been touched."""
+def stamp(path: Path) -> tuple[int, int, int, int]:
+    """Times of modification and of change in nanoseconds, size and inode: enough to know that a file was not touched."""
     info = path.stat()
-    return info.st_mtime_ns, info.st_size
+    return info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino
 
 
 def code_fingerprint(files: dict[str, Path]) -> str:

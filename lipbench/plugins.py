@@ -67,8 +67,9 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
             found.append(PluginInfo(name=point.name, distribution=dist, version=version, status="blocked", reason="-p no:"))
         else:
             found.append(_guarded(manager, point.name, dist, version, point))
-    found.extend(_guarded(manager, _stem(place), place, "", place) for place in options.extra)
-    for info in found[len(found) - len(options.extra) :]:
+    asked = list(dict.fromkeys(options.extra))
+    found.extend(_guarded(manager, _stem(place), place, "", place) for place in asked)
+    for info in found[len(found) - len(asked) :]:
         if info.status == "broken":
             raise PluginError(f"--plugin {info.distribution}: {info.reason}")
     return found
@@ -106,11 +107,16 @@ def import_place(place: str) -> ModuleType:
     path = Path(place).resolve()
     if not path.is_file():
         raise PluginError("there is no such file")
+    if not path.stem.isidentifier():
+        raise PluginError(f"a plugin's file name must be a Python name, {path.stem!r} is none; rename the file")
     loaded = sys.modules.get(path.stem)
     if loaded is not None:
         if getattr(loaded, "__file__", None) == str(path):
             return loaded
         raise PluginError(f"a module named {path.stem!r} is already imported; rename the file")
+    other = importlib.util.find_spec(path.stem)
+    if other is not None and other.origin != str(path):
+        raise PluginError(f"an installed module is named {path.stem!r} too; rename the file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise PluginError("this is not a Python file")

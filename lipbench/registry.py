@@ -15,8 +15,8 @@ from typing import Any
 from lipbench import __version__
 from lipbench.contract.components import KINDS, Component, Kind
 from lipbench.contract.errors import LipbenchError, PluginError, did_you_mean
-from lipbench.files import write_atomic
-from lipbench.fingerprint import closure, code_fingerprint, digest, stamp
+from lipbench.files import canonical, write_atomic
+from lipbench.fingerprint import closure, code_fingerprint, digest, module_file, stamp
 from lipbench.plugins import PluginInfo, PluginOptions, load_plugins
 
 
@@ -134,45 +134,54 @@ class Registry:
         return self._facts(entry)[1]
 
     def _facts(self, entry: Registered) -> tuple[str, dict[str, Any]]:
-        factory = entry.component.factory
-        key = f"{entry.component.kind} {factory}"
+        module = entry.component.factory.partition(":")[0]
+        # The place is part of the key: two checkouts of one plugin share this cache, but not their sources.
+        key = f"{entry.component.kind} {entry.component.factory} {module_file(module)}"
         if key not in self._known:
-            self._known[key] = self._look_up(entry, key)
+            self._known[key] = self._look_up(entry, module, key)
         return self._known[key]
 
-    def _look_up(self, entry: Registered, key: str) -> tuple[str, dict[str, Any]]:
-        kept = self._cache.get(key)
-        if kept is not None and kept["lipbench"] == __version__ and _untouched(kept["files"]):
+    def _look_up(self, entry: Registered, module: str, key: str) -> tuple[str, dict[str, Any]]:
+        kept = self._kept(key, "code", "facts")
+        if kept is not None and kept.get("lipbench") == __version__:
             return _with_version(kept["code"], entry), kept["facts"]
-        files = closure(entry.component.factory.partition(":")[0])
-        code = code_fingerprint(files)
-        if kept is not None and kept["lipbench"] == __version__ and kept["code"] == code:
-            facts = kept["facts"]
-        else:
-            from lipbench.signature import describe
+        from lipbench.signature import describe
 
-            try:
-                facts = describe(entry.component.kind, self.load(entry))
-            except PluginError as error:
-                raise (error if "cannot be loaded" in str(error) else self._broken(entry, error)) from error
+        try:
+            facts = describe(entry.component.kind, self.load(entry))
+            canonical(facts)
+            files = closure(module)
+            for name in facts["mro"]:
+                # A base class of another package decides as much as the component's own code.
+                other = name.partition(":")[0]
+                if other.partition(".")[0] not in (module.partition(".")[0], "lipbench", "abc", "typing"):
+                    files |= closure(other)
+            if not files:
+                raise PluginError("its source cannot be found, so a change of it would not be seen")
+        except Exception as error:
+            raise (error if "cannot be loaded" in str(error) else self._broken(entry, error)) from error
+        code = code_fingerprint(files)
         stamps = {str(path): list(stamp(path)) for path in files.values()}
         self._cache[key] = {"lipbench": __version__, "code": code, "files": stamps, "facts": facts}
         self._cache_changed = True
         return _with_version(code, entry), facts
 
-    def remember(self, key: str, make: Any, files: Iterable[Path]) -> Any:
-        """A JSON-able answer kept on disk as long as the named files stay untouched."""
+    def _kept(self, key: str, *needed: str) -> dict[str, Any] | None:
+        """An entry of the cache that is whole and whose files are untouched."""
         kept = self._cache.get(key)
-        if kept is None or not _untouched(kept["files"]):
-            kept = {"files": {str(path): list(stamp(path)) for path in files}, "answer": make()}
-            self._cache[key] = kept
-            self._cache_changed = True
-        return kept["answer"]
+        if not isinstance(kept, dict) or not all(name in kept for name in ("files", *needed)):
+            return None
+        return kept if isinstance(kept["files"], dict) and _untouched(kept["files"]) else None
+
+    def remember(self, key: str, answer: Any, files: Iterable[Path]) -> None:
+        """Keep a JSON-able answer on disk as long as the named files stay untouched."""
+        self._cache[key] = {"files": {str(path): list(stamp(path)) for path in files}, "answer": answer}
+        self._cache_changed = True
 
     def recall(self, key: str) -> Any:
         """What `remember` kept, None where it is not there or a file was touched."""
-        kept = self._cache.get(key)
-        return kept["answer"] if kept is not None and _untouched(kept["files"]) else None
+        kept = self._kept(key, "answer")
+        return None if kept is None else kept["answer"]
 
     def save(self) -> None:
         """Keep what was learned; a cache that cannot be written is only slower."""

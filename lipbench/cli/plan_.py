@@ -41,7 +41,7 @@ def command(
     for file in suites:
         suite = load_suite(file, profile, settings)
         plan = make_plan(suite, registry, device_class(device), select)
-        missing = dict(zip((job.id for job in plan.jobs), missing_cells(plan, results / suite.name), strict=True))
+        missing = {job.id: cells for job, cells in missing_cells(plan, results / suite.name)}
         total = todo = 0
         for job in plan.jobs:
             new = set(missing[job.id][1])

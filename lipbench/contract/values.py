@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from lipbench.contract.errors import InvalidInput
 
 Direction = Literal["higher", "lower", "none"]
 Status = Literal["ok", "failed", "timeout"]
@@ -49,6 +53,28 @@ class Value:
     """Inputs sent through the network, a tangent counted as one more."""
     backwards: int = 0
     """Cotangents sent back through the network."""
+
+    def __post_init__(self) -> None:
+        """Check what a record will be made of.
+
+        Raises:
+            InvalidInput: A field is not of its type, or the extras are not JSON.
+        """
+        texts = {"unit": self.unit, "group": self.group, "unranked": self.unranked or ""}
+        wrong = [f"{name}={text!r} is no text" for name, text in texts.items() if not isinstance(text, str)]
+        if self.direction not in get_args(Direction):
+            wrong.append(f"direction={self.direction!r} is none of {', '.join(get_args(Direction))}")
+        if self.interval is not None and not (
+            isinstance(self.interval, Interval)
+            and all(isinstance(x, (int, float)) and math.isfinite(x) for x in (self.interval.low, self.interval.high))
+        ):
+            wrong.append("interval must be an Interval with finite ends")
+        try:
+            json.dumps(dict(self.extras), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            wrong.append(f"extras are not JSON: {error}")
+        if wrong:
+            raise InvalidInput(f"Value: {'; '.join(wrong)}")
 
 
 @dataclass(frozen=True, kw_only=True)

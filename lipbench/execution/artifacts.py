@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,19 +36,25 @@ class Artifacts:
 
         # Contiguous copies: safetensors refuses views that share memory, such as tied weights.
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-        write_atomic(self.folder / f"{fit}.json", json.dumps(dict(facts), indent=1) + "\n")
-        write_atomic(self.path(fit), save(tensors))
+        raw = save(tensors)
+        known = {**facts, "sha256": hashlib.sha256(raw).hexdigest()}
+        write_atomic(self.folder / f"{fit}.json", json.dumps(known, indent=1) + "\n")
+        write_atomic(self.path(fit), raw)
 
     def load(self, fit: str) -> dict[str, Tensor]:
         """Read a model's tensors.
 
         Raises:
-            InvalidInput: The file is missing, torn or no safetensors file.
+            InvalidInput: The file is missing, no safetensors file, or not the one that was stored.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
         try:
-            return load_file(self.path(fit))
-        except (SafetensorError, OSError, ValueError) as error:
-            raise InvalidInput(f"artifact {self.path(fit)} cannot be read: {error}") from error
+            raw = self.path(fit).read_bytes()
+            wanted = json.loads((self.folder / f"{fit}.json").read_text())["sha256"]
+            if hashlib.sha256(raw).hexdigest() != wanted:
+                raise ValueError("its content is not what was stored")
+            return load(raw)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidInput(f"artifact {self.path(fit)} cannot be used: {error}") from error

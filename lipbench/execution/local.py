@@ -37,6 +37,8 @@ class _Worker:
     work: Work | None = None
     cell: str | None = None
     """The cell that it is at; None before the first."""
+    left: set[str] = field(default_factory=set)
+    """Cells of its work that it has not answered."""
     deadline: float = float("inf")
     broken: bool = False
     fault: dict[str, str] | None = None
@@ -91,12 +93,12 @@ class LocalExecutor:
             if work is None:
                 break
             worker = self._hire(work)
-            worker.work, worker.cell, worker.fault = work, None, None
+            worker.work, worker.cell, worker.fault, worker.left = work, None, None, set(work.cells)
             worker.deadline = time.monotonic() + STARTUP_S + work.timeout
             self._busy.append(worker)
             self._emit(Event(kind="started", work=work, data={"device": worker.device}))
             try:
-                worker.pipe.send_bytes(json.dumps({"payload": work.payload, "timeout": work.timeout}).encode())
+                worker.pipe.send_bytes(json.dumps({"id": work.id, "payload": work.payload, "timeout": work.timeout}).encode())
             except OSError:
                 worker.broken = True
         return bool(self._busy)
@@ -149,7 +151,9 @@ class LocalExecutor:
     def _message(self, worker: _Worker, message: dict[str, Any]) -> None:
         work = worker.work
         assert work is not None  # noqa: S101  (only busy workers are listened to)
-        say = message.pop("say")
+        say, about = message.pop("say"), message.pop("work")
+        if about != work.id:
+            return
         if say == "begin":
             worker.cell = message["cell"]
             worker.deadline = time.monotonic() + work.timeout
@@ -157,10 +161,13 @@ class LocalExecutor:
             self._emit(Event(kind="note", work=work, data=message))
         elif say == "cell":
             worker.cell = None
+            worker.left -= {message["cell"]}
             worker.work = without(work, message["cell"]) or work
             self._emit(Event(kind="cell", work=work, data={**message, "device": worker.device}))
         elif say == "failed":
             worker.fault = message["error"]
+        elif say == "done" and worker.left and worker.fault is None:
+            self._lost(worker, "failed", {"class": "crash", "message": "the worker ended the job before all its cells"})
         elif say == "done":
             self._done(worker)
 
@@ -234,6 +241,8 @@ def _no_main() -> Iterator[None]:
 
 def _forkserver() -> Any:
     """A server process that has loaded torch but run nothing with it; workers are forked from it in milliseconds."""
+    # Hashes of strings decide the order of sets, which must not differ between runs; read when the server starts.
+    os.environ.setdefault("PYTHONHASHSEED", "0")
     context = get_context("forkserver")
     context.set_forkserver_preload(["lipbench.execution.preload"])
     return context

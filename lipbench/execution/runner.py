@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lipbench.contract.errors import LipbenchError
 from lipbench.contract.values import Record
 from lipbench.execution.artifacts import Artifacts
 from lipbench.execution.devices import slots
@@ -123,6 +124,8 @@ def _compute(
 
     executor.execute(works, emit)
     outcome.interrupted = bool(stop())
+    if recorder.open and not outcome.interrupted:
+        raise LipbenchError(f"{len(recorder.open)} cells of {plan.suite.name} got no answer; run again, and report this")
     if not any(logs.iterdir()):
         logs.rmdir()
 

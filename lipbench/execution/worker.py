@@ -33,8 +33,9 @@ def main(pipe: Connection, setup: Mapping[str, Any]) -> None:
     bench = Bench(
         artifacts=Artifacts(Path(setup["artifacts"])),
         device=setup["device"],
-        send=lambda message: pipe.send_bytes(json.dumps(message, allow_nan=False).encode()),
+        send=lambda message: pipe.send_bytes(json.dumps({**message, "work": current}, allow_nan=False).encode()),
     )
+    current = ""
     while True:
         try:
             raw = pipe.recv_bytes()
@@ -43,6 +44,8 @@ def main(pipe: Connection, setup: Mapping[str, Any]) -> None:
         if not raw:
             return
         work = json.loads(raw)
+        # With every message, so that what a process forked by a component says late is not taken for another work's.
+        current = work["id"]
         do(bench, work["payload"], work["timeout"])
         bench.send({"say": "done"})
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING
 from pathlib import Path
 from types import TracebackType
@@ -52,13 +53,42 @@ def _latest(folder: Path) -> dict[str, dict[str, Any]]:
             continue
         try:
             raw = json.loads(line)
-            known = raw.keys() >= _REQUIRED
-        except (ValueError, AttributeError):
+            known = raw.keys() >= _REQUIRED and _sound(raw)
+        except (ValueError, AttributeError, TypeError, OverflowError):
             known = False
         if not known:
             raise StoreError(f"{path}:{number}: this line is no record; delete it and its cell runs again")
         latest[raw["cell"]] = raw
     return latest
+
+
+def _sound(raw: Mapping[str, Any]) -> bool:
+    """Whether the fields that readers compute with are of their types; an edited file may hold anything."""
+    value, interval = raw.get("value"), raw.get("interval")
+    texts = ("cell", "suite", "task", "metric", "status")
+    return (
+        all(isinstance(raw[name], str) for name in texts)
+        and all(isinstance(raw[name], dict) for name in ("roles", "params", "uses", "code"))
+        and raw["status"] in ("ok", "failed", "timeout")
+        and isinstance(raw["seed"], int)
+        and (value is None or math.isfinite(value))
+        and (value is not None or raw["status"] != "ok")
+        and (interval is None or math.isfinite(interval["low"] + interval["high"]))
+        and all(isinstance(raw.get(name) or {}, dict) for name in ("extras", "cost", "error"))
+    )
+
+
+def _line(record: Record) -> bytes:
+    """One line of JSON; a lone surrogate, as in a name that is no UTF-8, becomes its escape."""
+    return json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _holder(file: Path) -> str:
+    try:
+        who = json.loads(file.read_text())
+        return f"process {who['pid']} on {who['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "it did not say who it is"
 
 
 _REQUIRED = {f.name for f in dataclasses.fields(Record) if f.default is MISSING and f.default_factory is MISSING}
@@ -107,9 +137,8 @@ class Store:
             self._repair()
             self._out = self.path.open("ab")
         except Timeout:
-            who = json.loads(holder.read_text()) if holder.exists() else {"pid": "?", "host": "?"}
             raise StoreError(
-                f"{self.folder} is held by another run (process {who['pid']} on {who['host']}); wait for it or choose --results"
+                f"{self.folder} is held by another run ({_holder(holder)}); wait for it or choose --results"
             ) from None
         except OSError as error:
             raise StoreError(
@@ -137,7 +166,7 @@ class Store:
         Raises:
             StoreError: The disk is full or gone; what was written before stays.
         """
-        raw = b"".join(json.dumps(r.to_json(), ensure_ascii=False, allow_nan=False).encode() + b"\n" for r in records)
+        raw = b"".join(_line(r) for r in records)
         if not raw:
             return
         try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ def data_fingerprint(registry: Registry, use: Use, tree: Node, place: Sequence[s
     Raises:
         SuiteError: The component refuses its parameters, or a file of it is missing.
     """
-    key = f"data {use.code} {use.identity} {data_root().absolute()}"
+    key = f"data {use.code} {use.identity} {data_root().absolute()} {Path.cwd()}"
     kept = registry.recall(key)
     if kept is not None:
         return str(kept)
@@ -33,20 +34,25 @@ def data_fingerprint(registry: Registry, use: Use, tree: Node, place: Sequence[s
     try:
         component = instantiate(registry.load(use.entry), dict(use.params))
         files = sorted({Path(f).absolute() for f in component.files()})
-        return str(registry.remember(key, lambda: _digest(files), files))
+        answer = _digest(files)
+        registry.remember(key, answer, files)
     except (LipbenchError, OSError, ValueError) as error:
         message = str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise tree.error(f"{use.kind} {use.label!r}: {message}", place) from error
+    return answer
 
 
 def _digest(files: list[Path]) -> str:
+    """Names below the common folder, since a folder may be a class label, and contents."""
     if not files:
         return ""
+    top = os.path.commonpath([path.parent for path in files])
     parts: list[str] = []
     for path in files:
+        parts.append(path.relative_to(top).as_posix())
         if path.is_dir():
-            parts += [path.name, *sorted(p.name for p in path.iterdir())]
-            continue
-        with path.open("rb") as stream:
-            parts += [path.name, hashlib.file_digest(stream, "sha256").hexdigest()]
+            parts += sorted(p.name for p in path.iterdir())
+        else:
+            with path.open("rb") as stream:
+                parts.append(hashlib.file_digest(stream, "sha256").hexdigest())
     return digest(*parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,6 +15,7 @@ from lipbench.fingerprint import digest
 from lipbench.registry import Registry
 from lipbench.suite.data import data_fingerprint
 from lipbench.suite.load import FORMAT, Suite
+from lipbench.suite.references import load_references
 from lipbench.suite.uses import Resolver, Use, check
 
 Path = tuple[str | int, ...]
@@ -109,12 +110,22 @@ def make_plan(suite: Suite, registry: Registry, device: str = "cpu", select: Seq
                 f"plugin {wanted!r} is required, but it is not installed, blocked or broken", ["requires_plugins"]
             )
     planner = _Planner(suite, registry, device, _parse_select(select))
-    jobs = list(planner.jobs())
+    planner.check_leaderboard()
+    jobs = _merged(planner.jobs())
     planner.check_select()
     if not jobs:
         raise suite.tree.error("nothing is left to run: every combination is excluded or deselected")
     _no_twins(jobs, suite)
     return Plan(suite=suite, jobs=tuple(jobs), fits=planner.fits, device=device)
+
+
+def _merged(jobs: Iterable[Job]) -> list[Job]:
+    """One job a point, where several blocks measure the same one with different metrics."""
+    found: dict[str, Job] = {}
+    for job in jobs:
+        before = found.get(job.id)
+        found[job.id] = job if before is None else replace(before, cells=before.cells + job.cells)
+    return list(found.values())
 
 
 def _no_twins(jobs: Sequence[Job], suite: Suite) -> None:
@@ -242,6 +253,21 @@ class _Planner:
                     raise self.suite.tree.error(
                         f"exclude: there is no role {key!r}; {did_you_mean(key, known)}", ("exclude", i, key)
                     )
+
+    def check_leaderboard(self) -> None:
+        """Rows name roles or task parameters; a reference file is there and right."""
+        spec, tree = self.suite.spec, self.suite.tree
+        known = {*self.facts["roles"], *self.facts["schema"].get("properties", {})}
+        for i, key in enumerate(spec.leaderboard.rows or ()):
+            if key not in known:
+                raise tree.error(
+                    f"rows: there is no role or parameter {key!r}; {did_you_mean(key, known)}", ("leaderboard", "rows", i)
+                )
+        if spec.reference is not None:
+            file = self.suite.file.parent / spec.reference
+            if not file.is_file():
+                raise tree.error(f"reference: there is no file {file}", ("reference",))
+            load_references(file)
 
     def selected(self, key: str, value: Any) -> bool:
         words = _words(value)
