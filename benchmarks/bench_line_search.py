@@ -98,19 +98,26 @@ def bare(probe: Probe, x: Tensor, forwards: int) -> None:
 
 
 def compare(title: str, probe: Probe, net: nn.Module, x: Tensor, y: Tensor, *, alone: int, repeats: int) -> None:
-    """Print how much faster the batched search is than pairs one at a time, and its share of the speed of bare forwards."""
+    """Print how much faster the batched search is than pairs one at a time, and its share of the speed of bare forwards.
+
+    Bare forwards against pairs one at a time are the most that any search with these forwards could reach.
+    """
     search(probe, x[:2], y[:2])
     bare(probe, x, 2 * len(x))
-    against_bare, against_loop = [], []
+    against_bare, against_loop, ceiling = [], [], []
     for _ in range(repeats):
         probe.meter.forwards = 0
         batched = timed(search, probe, x, y)
         forwards = probe.meter.forwards
-        against_bare.append(timed(bare, probe, x, forwards) / batched)
-        against_loop.append(timed(loop, net, x[:alone], y[:alone]) * len(x) / alone / batched)
+        alone_seconds = timed(loop, net, x[:alone], y[:alone]) * len(x) / alone
+        bare_seconds = timed(bare, probe, x, forwards)
+        against_bare.append(bare_seconds / batched)
+        against_loop.append(alone_seconds / batched)
+        ceiling.append(alone_seconds / bare_seconds)
         print(f"{title}: search {batched:.3f} s, {forwards} forwards", flush=True)
     print(
-        f"{title}: {statistics.median(against_loop):.1f} times as fast as one pair at a time, "
+        f"{title}: {statistics.median(against_loop):.1f} times as fast as one pair at a time (bare forwards: "
+        f"{statistics.median(ceiling):.1f} times), "
         f"{statistics.median(against_bare):.2f} of the speed of bare forwards (medians of {repeats})",
         flush=True,
     )

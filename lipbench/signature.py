@@ -38,6 +38,8 @@ def parameters(cls: type) -> type[BaseModel]:
         where = f"{class_name(cls)}: parameter {name!r}"
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise PluginError(f"{where} must be an ordinary named parameter, as a suite gives all parameters by name")
+        if name in ("use", "as") or name.startswith("_"):
+            raise PluginError(f"{where} cannot be given in a suite under this name; rename it")
         if name not in hints:
             raise PluginError(f"{where} has no type annotation; the annotation is its schema")
         fields[name] = (hints[name], Field(... if parameter.default is parameter.empty else parameter.default))

@@ -14,7 +14,7 @@ from lipbench.contract.errors import LipbenchError, SuiteError
 COMMANDS = {
     "run": "Compute what is missing of one or more suites and print their leaderboards.",
     "plan": "Show what a run would compute, and what it has already.",
-    "validate": "Check suites; every fault with its line.",
+    "validate": "Check suites and their profiles; the first fault of each with its line.",
     "leaderboard": "Print the leaderboards of a results folder.",
     "list": "List tasks, models, datasets, metrics, methods or plugins.",
     "show": "Show a component: what it does, its parameters, its source.",
@@ -75,3 +75,6 @@ def main() -> None:
         # The reader went away, as `head` does; nothing is wrong with what we wrote.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        click.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
+        sys.exit(EXIT_FAILED)

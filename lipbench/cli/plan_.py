@@ -44,7 +44,7 @@ def command(
         missing = {job.id: cells for job, cells in missing_cells(plan, results / suite.name)}
         total = todo = 0
         for job in plan.jobs:
-            new = set(missing[job.id][1])
+            new = set(missing[job.id])
             total, todo = total + len(job.cells), todo + len(new)
             if as_json:
                 for cell in job.cells:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +25,10 @@ class _Interrupts:
         self.count += 1
         if self.count == 1:
             click.echo("stopping: running cells are finished first; press Ctrl-C again to stop at once", err=True)
+
+    def now(self, _signal: int, _frame: FrameType | None) -> None:
+        """What a scheduler or a closed terminal sends: kill what runs, with its children."""
+        self.count = 2
 
 
 @click.command()
@@ -60,8 +65,11 @@ def command(
     )
     interrupts = _Interrupts()
     before = signal.signal(signal.SIGINT, interrupts)
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, interrupts.now)
     failures = 0
     loaded = [load_suite(file, profile, settings) for file in suites]
+    _distinct(loaded)
     try:
         for suite in loaded:
             with Progress(suite.name) as progress:
@@ -73,6 +81,17 @@ def command(
     finally:
         signal.signal(signal.SIGINT, before)
     sys.exit(1 if failures else 0)
+
+
+def _distinct(suites: Sequence[Any]) -> None:
+    """Two files of one name would write to one folder."""
+    from lipbench.contract.errors import SuiteError
+
+    seen: dict[str, Path] = {}
+    for suite in suites:
+        if suite.name in seen:
+            raise SuiteError(f"the suite is named {suite.name!r} like {seen[suite.name]}; rename one", str(suite.file))
+        seen[suite.name] = suite.file
 
 
 def _conclude(outcome: Any, plugins: Any, *, plots: bool, part: bool) -> int:

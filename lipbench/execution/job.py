@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import random
 import resource
 import sys
 import time
@@ -13,8 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from lipbench.contract.components import Dataset, Model
-from lipbench.contract.context import Context
+from lipbench.contract.context import Context, stable_seed
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotFinite
 from lipbench.contract.values import Value
 from lipbench.execution.artifacts import Artifacts
@@ -70,7 +74,13 @@ def _job(bench: Bench, job: Mapping[str, Any], timeout: float) -> None:
         return
     for cell in job["cells"]:
         bench.send({"say": "begin", "cell": cell["id"]})
-        bench.send({"say": "cell", "cell": cell["id"], **_measure(bench, cell, evidence, job["seed"], timeout)})
+        before = _versions(evidence)
+        answer = _measure(bench, cell, evidence, job["seed"], timeout)
+        if _versions(evidence) != before:
+            # The next metric must read what the task gave, not what this one left.
+            answer = {"status": "failed", "error": _MUTATED, "cost": answer["cost"]}
+            evidence = _evidence(bench, job, timeout)
+        bench.send({"say": "cell", "cell": cell["id"], **answer})
 
 
 def _evidence(bench: Bench, job: Mapping[str, Any], timeout: float) -> Any:
@@ -82,22 +92,53 @@ def _evidence(bench: Bench, job: Mapping[str, Any], timeout: float) -> Any:
         else:
             roles[role].build(roles[source].spec(), bench.context(job["scopes"][role], job["seed"], timeout))
     task = bench.make(job["task"])
-    return task.evidence(**roles, ctx=bench.context(job["scope"], job["seed"], timeout))
+    _seed_globals(job["scope"], job["seed"])
+    evidence = task.evidence(**roles, ctx=bench.context(job["scope"], job["seed"], timeout))
+    if evidence is None:
+        raise InvalidInput(f"task {job['task']['name']!r} gave no evidence: its evidence() returned None")
+    for value in _parts(evidence):
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+    return evidence
+
+
+def _parts(evidence: Any) -> list[Any]:
+    """The fields of the evidence that a metric could change in place."""
+    return list(vars(evidence).values()) if hasattr(evidence, "__dict__") else []
+
+
+def _versions(evidence: Any) -> list[int]:
+    """How often each tensor of the evidence was written to; torch counts, but not for tensors made in inference mode."""
+    return [v._version for v in _parts(evidence) if isinstance(v, torch.Tensor) and not v.is_inference()]
+
+
+_MUTATED = {
+    "class": "invalid",
+    "message": "the metric changed its evidence in place, which others read too; copy before writing",
+}
+
+
+def _seed_globals(scope: str, seed: int) -> None:
+    """For library code that draws from global generators; our own components use the context."""
+    number = stable_seed("global", scope, seed)
+    random.seed(number)
+    np.random.seed(number % 2**32)  # noqa: NPY002  (the legacy generator is what such libraries use)
+    torch.manual_seed(number % 2**63)
 
 
 def _fitted(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], timeout: float) -> None:
     """Load the model; fit it here where the artifact has been lost or damaged since the run began."""
     try:
         state = bench.artifacts.load(fit["id"])
-    except InvalidInput:
+        model.build(data.spec(), bench.context(fit["scope"], fit["seed"], timeout))
+        model.load_state(state)
+    except (InvalidInput, KeyError, RuntimeError):
         _fit(bench, model, data, fit, timeout)
-        return
-    model.build(data.spec(), bench.context(fit["scope"], fit["seed"], timeout))
-    model.load_state(state)
 
 
 def _fit(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], timeout: float) -> None:
     start = time.perf_counter()
+    _seed_globals(fit["scope"], fit["seed"])
     ctx = bench.context(fit["scope"], fit["seed"], timeout)
     model.build(data.spec(), ctx)
     model.fit(data, ctx)
@@ -114,6 +155,7 @@ def _measure(bench: Bench, cell: Mapping[str, Any], evidence: Any, seed: int, ti
     _reset_peak()
     try:
         metric = bench.make(cell["metric"])
+        _seed_globals(cell["scope"], seed)
         value = metric.compute(evidence, bench.context(cell["scope"], seed, timeout))
         answer = _answer(value)
     except Exception as error:
@@ -144,7 +186,7 @@ def _answer(value: Value) -> dict[str, Any]:
 
 def _fault(error: Exception) -> dict[str, str]:
     """The class of a fault and one line about it; the traceback of what we did not foresee goes to the log."""
-    line = " ".join(str(error).split())
+    line = " ".join(str(error).split())[:1000]
     if isinstance(error, NotFinite):
         return {"class": "nan", "message": line}
     if isinstance(error, LipbenchError):

@@ -13,6 +13,7 @@ import torch.func
 from pydantic import Field
 
 import lipbench.api
+import lipbench.execution.job
 import lipbench.execution.worker
 from lipbench.signature import instantiate
 

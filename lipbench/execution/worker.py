@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from lipbench.execution.artifacts import Artifacts
-from lipbench.execution.job import Bench, do
 from lipbench.plugins import import_place
 
 
@@ -26,6 +25,8 @@ def main(pipe: Connection, setup: Mapping[str, Any]) -> None:
         pipe: Takes works and gives messages, each a JSON object; an empty message ends the worker.
         setup: `places` (plugins that are not installed), `artifacts` (folder), `log` (file), `device`, `cpus`.
     """
+    from lipbench.execution.job import Bench, do  # here, because the parent imports this module and needs no torch
+
     _stand_alone(Path(setup["log"]))
     _threads(setup["cpus"])
     for place in setup["places"]:

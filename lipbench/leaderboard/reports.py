@@ -36,11 +36,19 @@ def ask_tables(reports: Iterable[Report], records: Sequence[Record]) -> tuple[li
         except Exception as error:
             faults.append(fault(report, error))
             continue
-        if isinstance(made, Table):
+        if isinstance(made, Table) and _whole(made):
             tables.append(made)
+        elif isinstance(made, Table):
+            faults.append(f"table {report.name!r} has a row of another length than its columns, or a note that is not there")
         elif made is not None:
             faults.append(f"table {report.name!r} gave a {type(made).__name__}; {report.factory} must return a Table")
     return tables, faults
+
+
+def _whole(table: Table) -> bool:
+    """Whether a renderer can draw it."""
+    width, notes = len(table.columns), len(table.notes)
+    return all(len(row) == width and all(e.note is None or 1 <= e.note <= notes for e in row) for row in table.rows)
 
 
 def ask_audits(reports: Iterable[Report], records: Sequence[Record]) -> Iterator[str]:

@@ -50,7 +50,7 @@ def load_suite(file: Path, profile: str | None = None, settings: Sequence[str] =
     if not isinstance(tree.value, dict):
         raise tree.error("a suite is a mapping; start with `lipbench: 1`")
     version = tree.value.get("lipbench")
-    if version is None or version.value != FORMAT:
+    if version is None or version.value != FORMAT or isinstance(version.value, bool):
         found = "missing" if version is None else repr(version.plain())
         raise tree.error(
             f"`lipbench:` is {found}; this version reads suites of format 1: write `lipbench: {FORMAT}`", ["lipbench"]
@@ -88,6 +88,8 @@ def _checked(tree: Node) -> SuiteFile:
         raise _explain(tree, error, SuiteFile) from error
     if (spec.matrix is None) == (spec.blocks is None):
         raise tree.error("a suite has either `matrix:` or `blocks:`" + ("" if spec.matrix is None else ", this one has both"))
+    if spec.suite == "artifacts":
+        raise tree.error("the name 'artifacts' is taken by the folder of fitted models; choose another", ["suite"])
     return spec
 
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Use = str | dict[str, Any]
 """A component: its name, or a mapping with `use: NAME`, an optional label `as: LABEL`, and its parameters."""
-Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+Seeds = Count | Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1)]
 
 
 class _Strict(BaseModel):
@@ -42,7 +43,7 @@ class SuiteFile(_Strict):
     """A suite."""
 
     lipbench: Literal[1]
-    suite: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    suite: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
     title: str = ""
     description: str = ""
     citation: str = ""

@@ -71,6 +71,8 @@ class Resolver:
             raise self.tree.error(f"a {kind} is written NAME or {{use: NAME, PARAMETER: VALUE}}, found {raw!r}", path)
         if label is not None and not isinstance(label, str):
             raise self.tree.error(f"the label after `as:` must be a string, found {label!r}", [*path, "as"])
+        if label is not None and (not label.strip() or any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in label)):
+            raise self.tree.error("the label after `as:` is empty or has control characters; write plain text", [*path, "as"])
         try:
             entry = self.registry.get(kind, name)
             facts = self.registry.describe(entry)
@@ -127,6 +129,11 @@ def check(schema: Mapping[str, Any], given: Mapping[str, Any], who: str, tree: N
             raise tree.error(f"{who} needs parameter {name!r} ({kind}); write {name}: ...", path)
     if given:
         _check_values(schema, given, who, tree, path)
+    for name, value in given.items():
+        try:
+            canonical(value)
+        except ValueError as error:
+            raise tree.error(f"{who}, parameter {name!r}: must be finite, found {value!r}", [*path, name]) from error
 
 
 def _check_values(schema: Mapping[str, Any], given: Mapping[str, Any], who: str, tree: Node, path: Sequence[str | int]) -> None:
@@ -161,7 +168,8 @@ def explain(fault: Any) -> str:
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         wanted = _WORDS[fault.validator].format(shown)
         if fault.validator == "enum" and isinstance(fault.instance, str):
-            return f"must be {wanted}, found {fault.instance!r}; {did_you_mean(fault.instance, map(str, value))}"
+            hint = did_you_mean(fault.instance, map(str, value))
+            return f"must be {wanted}, found {fault.instance!r}" + (f"; {hint}" if hint.startswith("did you mean") else "")
     elif fault.validator == "type":
         wanted = f"{_article(fault.validator_value)}"
     else:

@@ -105,7 +105,10 @@ class _Reader:
         kind = raw.id
         if kind == "scalar":
             try:
-                return Node(self.constructor.construct_object(raw), self.source, line)
+                value = self.constructor.construct_object(raw)
+                if not isinstance(value, (bool, int, float, str, type(None))):
+                    raise ValueError(f"a {type(value).__name__} has no place in a suite; write it in quotes")
+                return Node(value, self.source, line)
             except Exception as error:
                 # A tag such as !!python/object has no constructor here, which is the point of a safe loader.
                 raise SuiteError(f"cannot read this value: {' '.join(str(error).split())[:120]}", self.source, line) from error
@@ -171,7 +174,7 @@ def _assign(node: Node, steps: list[str], leaf: Node, source: str) -> Node:
         return leaf
     head, rest = steps[0], steps[1:]
     if isinstance(node.value, list):
-        if not head.isdigit() or int(head) >= len(node.value):
+        if not (head.isascii() and head.isdecimal()) or int(head) >= len(node.value):
             raise SuiteError(f"{head!r} is no place in a list of {len(node.value)}; count from 0", source)
         items = list(node.value)
         items[int(head)] = _assign(items[int(head)], rest, leaf, source)

@@ -6,7 +6,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -22,6 +25,7 @@ _NO_DIVISION = 1e-10
 _MAX_ROUNDS = 2200
 
 Function = Callable[[Tensor], Tensor]
+Array = npt.NDArray[Any]
 
 
 @dataclass(kw_only=True)
@@ -44,11 +48,11 @@ class Stop:
         """Distance at and below which a ratio counts as 0: the published one, or 0 where the search is to go that far."""
         return _NO_DIVISION if self.epsilon > 10 * _NO_DIVISION else 0.0
 
-    def at(self, numerator: Tensor, distance: Tensor) -> float:
+    def at(self, numerator: Array, distance: Array) -> float:
         """The distance at which to stop, given the numerators and distances of the running pairs."""
         if self.tau is None:
             return self.epsilon
-        sure = float(noise_adjusted(numerator, distance, self.noise).max())
+        sure = float(noise_adjusted(torch.from_numpy(numerator), torch.from_numpy(distance), self.noise).max())
         self.steepest = max(self.steepest, sure)
         return max(self.epsilon, d_min(self.noise, self.steepest, self.tau)) if self.steepest > 0 else self.epsilon
 
@@ -79,60 +83,107 @@ class Search:
         return self.ratio[self.rounds, torch.arange(len(self.rounds))]
 
 
-def _divide(numerator: Tensor, distance: Tensor, blank: float) -> Tensor:
-    return torch.where(distance > blank, numerator / distance, 0.0)
+def _divide(numerator: Array, distance: Array, blank: float) -> Array:
+    return np.where(distance > blank, numerator / distance, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """One round of the pairs that ran, or their start; lengths in the precision of the search."""
+
+    index: Array
+    """(P,) which pairs."""
+    distance: Array
+    """(P,) of what was kept."""
+    numerator: Array
+    """(P,) distance of its outputs."""
+    left: Array
+    """(P,) whether the left half was kept."""
 
 
 class _Running:
     """The pairs that still run.
 
     Only one end of a pair changes in a round, so ends are kept as `old` (the survivor of the last choice) and `new` (the
-    last midpoint), with a mark for pairs whose `old` is y. This halves the copying; sums and lengths do not depend on the
-    order of the ends.
+    last midpoint), with a mark for pairs whose `old` is x. This halves the copying; sums and lengths do not depend on the
+    order of the ends. A forward drives everything else out of the cache, code included, so there are few calls in a round,
+    those that touch whole inputs follow each other, and choices are made in numpy, on the CPU.
     """
 
     def __init__(self, f: Function, x: Tensor, y: Tensor, norm: str, blank: float) -> None:
         self.f, self.norm, self.shape, self.blank = f, norm, x.shape[1:], blank
-        # A copy, because it is written to and f may return its own buffer.
-        self.f_old, self.f_new = f(x).clone(), f(y)
-        self.old, self.new = x.flatten(1).clone(), y.flatten(1).clone()
-        self.middle, self.scratch = torch.empty_like(self.old), torch.empty_like(self.old)
-        self.old_is_y = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        self.index = torch.arange(len(x), device=x.device)
-        self.distance = lengths(self.old - self.new, norm)
-        self.numerator = lengths(self.f_old - self.f_new, norm)
+        self.old, self.new = x.flatten(1), y.flatten(1)
+        self.f_old, self.f_new = f(x), f(y)
+        self.index = np.arange(len(x))
+        self.old_is_x = np.ones(len(x), dtype=bool)
+        # Shared memory: a choice written as numbers is at once the weight by which rows are selected.
+        self.choice = np.zeros((len(x), 1), dtype=np.float32)
+        self.weight = torch.from_numpy(self.choice)
+        self.chosen = False
+        self.memory, self.f_memory = (v.new_empty((k * len(v), v.shape[1])) for v, k in ((self.old, 5), (self.f_old, 3)))
+        self._lay_out(len(x))
+        self.distance = self._lengths(self.old - self.new)
+        self.numerator = self._lengths(self.f_old - self.f_new)
 
-    def halve(self) -> tuple[Tensor, Tensor]:
-        """One round for all running pairs: which kept the left half, and whose midpoint is stuck."""
-        torch.add(self.old, self.new, out=self.middle).mul_(0.5)
-        f_middle = self.f(self.middle.unflatten(1, self.shape))
-        d_old = lengths(torch.sub(self.old, self.middle, out=self.scratch), self.norm)
-        d_new = lengths(torch.sub(self.middle, self.new, out=self.scratch), self.norm)
-        n_old, n_new = lengths(self.f_old - f_middle, self.norm), lengths(f_middle - self.f_new, self.norm)
-        k_old, k_new = _divide(n_old, d_old, self.blank), _divide(n_new, d_new, self.blank)
-        # Left only where it is strictly steeper: a tie goes to the half that ends in y.
-        keep_old = torch.where(self.old_is_y, k_old >= k_new, k_old > k_new)
-        left = keep_old ^ self.old_is_y
+    def _lay_out(self, count: int) -> None:
+        """Working memory for `count` pairs; what was given is not written to, nor what f returned."""
+        self.own, self.middle, self.spare = (self.memory[i * count : (i + 1) * count] for i in range(3))
+        self.gaps, self.f_gaps = self.memory[3 * count : 5 * count], self.f_memory[count : 3 * count]
+        self.f_own = self.f_memory[:count]
+
+    def _lengths(self, v: Tensor) -> Array:
+        found: Array = lengths(v, self.norm).numpy(force=True)
+        return found
+
+    def start(self) -> _Round:
+        """The given pairs."""
+        return _Round(index=self.index, distance=self.distance, numerator=self.numerator, left=self.old_is_x)
+
+    def _select(self) -> None:
+        """Carry out the last choice: the kept end becomes `old`, the midpoint `new`."""
+        if not self.chosen:
+            return
         # A weight of exactly 0 or 1 selects rows without rounding, four times faster than torch.where with such a mask.
-        moved = (~keep_old).to(self.old.dtype)[:, None]
-        torch.lerp(self.old, self.new, moved, out=self.old)
-        torch.lerp(self.f_old, self.f_new, moved.to(self.f_old.dtype), out=self.f_old)
-        self.new, self.middle, self.f_new = self.middle, self.new, f_middle
-        self.old_is_y = ~left
-        distance = torch.where(keep_old, d_old, d_new)
-        stuck = distance == self.distance
-        self.distance, self.numerator = distance, torch.where(keep_old, n_old, n_new)
-        return left, stuck
+        self.old = torch.lerp(self.new, self.old, self.weight.to(self.old), out=self.own)
+        self.f_old = torch.lerp(self.f_new, self.f_old, self.weight.to(self.f_old), out=self.f_own)
+        self.new, self.f_new = self.middle, self.f_middle
+        self.middle, self.spare = self.spare, self.middle
 
-    def keep(self, mask: Tensor) -> None:
+    def halve(self) -> _Round:
+        """One round for all running pairs."""
+        self._select()
+        count = len(self.index)
+        torch.add(self.old, self.new, out=self.middle).mul_(0.5)
+        torch.sub(self.old, self.middle, out=self.gaps[:count])
+        torch.sub(self.middle, self.new, out=self.gaps[count:])
+        d = self._lengths(self.gaps).reshape(2, count)
+        self.f_middle = self.f(self.middle.view(count, *self.shape))
+        torch.sub(self.f_old, self.f_middle, out=self.f_gaps[:count])
+        torch.sub(self.f_middle, self.f_new, out=self.f_gaps[count:])
+        n = self._lengths(self.f_gaps).reshape(2, count)
+        k_old, k_new = _divide(n, d, self.blank)
+        # Left only where it is strictly steeper: a tie goes to the half that ends in y.
+        left = np.where(self.old_is_x, k_old > k_new, k_new > k_old)
+        keep_old = left == self.old_is_x
+        self.choice[:, 0], self.chosen, self.old_is_x = keep_old, True, left
+        self.distance, self.numerator = np.where(keep_old, d[0], d[1]), np.where(keep_old, n[0], n[1])
+        return _Round(index=self.index, distance=self.distance, numerator=self.numerator, left=left)
+
+    def keep(self, alive: Array) -> None:
         """Let finished pairs leave the batch."""
-        rows = mask.nonzero()[:, 0]
-        for name in ("old", "new", "f_old", "f_new", "old_is_y", "index", "distance", "numerator"):
+        self._select()
+        self.chosen = False
+        rows = torch.from_numpy(alive.nonzero()[0]).to(self.old.device)
+        self.choice, self.weight = self.choice[: len(rows)], self.weight[: len(rows)]
+        for name in ("old", "new", "f_old", "f_new"):
             setattr(self, name, getattr(self, name)[rows])
-        self.middle, self.scratch = self.middle[: len(rows)], self.scratch[: len(rows)]
+        for name in ("index", "old_is_x", "distance", "numerator"):
+            setattr(self, name, getattr(self, name)[alive])
+        self._lay_out(len(rows))
 
 
 @torch.inference_mode()
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def halve(f: Function, x: Tensor, y: Tensor, *, norm: str, stop: Stop) -> Search:
     """Halve every segment [x_i, y_i] until it is short enough, each time keeping the half with the larger ratio.
 
@@ -147,36 +198,36 @@ def halve(f: Function, x: Tensor, y: Tensor, *, norm: str, stop: Stop) -> Search
         stop: When to stop; it learns the largest ratio, so that groups of pairs share it.
     """
     run = _Running(f, x, y, norm, stop.blank)
-    rows = [(run.index, run.distance, run.numerator)]
-    lefts: list[Tensor] = []
+    rounds = [run.start()]
     alive = run.distance > stop.at(run.numerator, run.distance)
-    while bool(alive.any()) and len(lefts) < _MAX_ROUNDS:
-        if not bool(alive.all()):
+    while (running := np.count_nonzero(alive)) and len(rounds) <= _MAX_ROUNDS:
+        if running < len(alive):
             run.keep(alive)
-        left, stuck = run.halve()
-        lefts.append(left)
-        rows.append((run.index, run.distance, run.numerator))
-        alive = (run.distance > stop.at(run.numerator, run.distance)) & ~stuck
-    return _table(rows, lefts, stop.blank)
+        before = run.distance
+        rounds.append(run.halve())
+        alive = (run.distance > stop.at(run.numerator, run.distance)) & (run.distance != before)
+    return _table(rounds, stop.blank)
 
 
-def _table(rows: list[tuple[Tensor, Tensor, Tensor]], lefts: list[Tensor], blank: float) -> Search:
+def _table(rounds: list[_Round], blank: float) -> Search:
     """Put the rounds, each with the pairs that still ran, into tables."""
-    count = len(rows[0][0])
-    index, distance, numerator = (torch.cat([r[i] for r in rows]) for i in range(3))
-    place = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(r[0]) for r in rows])), index.cpu()
-    table = torch.full((3, len(rows), count), math.nan, dtype=torch.float64)
-    for i, values in enumerate((distance, numerator, _divide(numerator, distance, blank))):
-        table[i][place] = values.double().cpu()
-    bits = torch.zeros((len(lefts), count), dtype=torch.bool)
-    if lefts:
-        bits[place[0][count:] - 1, place[1][count:]] = torch.cat(lefts).cpu()
+    shape = len(rounds), len(rounds[0].index)
+    place = np.repeat(np.arange(len(rounds)), [len(r.index) for r in rounds]), np.concatenate([r.index for r in rounds])
+
+    def table(values: Array) -> Tensor:
+        full = np.full(shape, math.nan)
+        full[place] = values
+        return torch.from_numpy(full)
+
+    distance, numerator = np.concatenate([r.distance for r in rounds]), np.concatenate([r.numerator for r in rounds])
+    left = np.zeros(shape, dtype=bool)
+    left[place] = np.concatenate([r.left for r in rounds])
     return Search(
-        distance=table[0],
-        numerator=table[1],
-        ratio=table[2],
-        left=bits,
-        rounds=(~table[0].isnan()).sum(0) - 1,
+        distance=table(distance),
+        numerator=table(numerator),
+        ratio=table(_divide(numerator, distance, blank)),
+        left=torch.from_numpy(left[1:]),
+        rounds=torch.from_numpy(np.bincount(place[1], minlength=shape[1]) - 1),
     )
 
 

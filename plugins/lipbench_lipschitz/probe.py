@@ -92,7 +92,6 @@ class Probe:
                 raise NotFinite(f"{what} is not finite for input row {int((~finite).nonzero()[0])} of {len(y)}")
         return y
 
-    @torch.inference_mode()
     def __call__(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, m), no gradient.
 
@@ -100,8 +99,17 @@ class Probe:
             NotFinite: The network gave NaN or an infinite value.
         """
         self.meter.forwards += len(x)
+        # Between forwards of a small network every call is felt, so neither a mode nor a chunk is entered without need.
+        if torch.is_inference_mode_enabled():
+            return self._rows(x)
+        with torch.inference_mode():
+            return self._rows(x)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        if len(x) <= self.chunk:
+            return self.checked(self.module(self._take(x)).flatten(1), "the network's output")
         rows = [self.module(self._take(part)).flatten(1) for part in x.split(self.chunk)]
-        return self.checked(rows[0] if len(rows) == 1 else torch.cat(rows), "the network's output")
+        return self.checked(torch.cat(rows), "the network's output")
 
     def differentiable(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, m) with gradient, one batch; the caller counts its own backwards."""

@@ -42,6 +42,14 @@ WRONG = {
     "twin cells": ({"metrics": "[mean, mean]"}, 1, "appears twice"),
     "exclude of no role": ({"exclude": "[{modle: fixed}]"}, 6, "did you mean 'model'?"),
     "plugin required": ({"requires_plugins": "[nonesuch]"}, 6, "plugin 'nonesuch' is required"),
+    "not finite": ({"metrics": "[{use: mean, noise: .inf}]"}, 5, "must be finite"),
+    "a date": ({"title": "2024-01-01"}, 6, "write it in quotes"),
+    "a count that is a boolean": ({"seeds": "true"}, 6, "seeds"),
+    "a version that is a boolean": ({"lipbench": "true"}, 1, "write `lipbench: 1`"),
+    "rows of no role": ({"leaderboard": "{rows: [modle]}"}, 6, "did you mean 'model'?"),
+    "no reference file": ({"reference": "none.yaml"}, 6, "there is no file"),
+    "name of a folder of ours": ({"suite": "artifacts"}, 2, "choose another"),
+    "label with control characters": ({"metrics": '[{use: mean, as: "a\\eb"}]'}, 5, "control characters"),
     "use without a name": ({"task": "{usee: multiply}"}, 3, "a task is written NAME or"),
 }
 

@@ -171,7 +171,23 @@ class Wrong(Metric):
         self,
         *,
         how: Literal[
-            "raise", "nan", "segfault", "kill", "exit", "hang", "spin", "garbage", "type", "inapplicable", "children", "memory"
+            "raise",
+            "nan",
+            "segfault",
+            "kill",
+            "exit",
+            "hang",
+            "spin",
+            "garbage",
+            "type",
+            "inapplicable",
+            "children",
+            "memory",
+            "mutate",
+            "surrogate",
+            "direction",
+            "extras",
+            "fork",
         ],
     ) -> None:
         self.how = how
@@ -203,6 +219,16 @@ class Wrong(Metric):
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         if self.how == "memory":
             raise MemoryError
+        if self.how == "mutate":
+            evidence.rows[:] = 7.0
+        if self.how == "surrogate":
+            raise ValueError("a name such as \udce9")
+        if self.how == "direction":
+            return Value(value=1.0, direction="up", unit="1")  # type: ignore[arg-type]
+        if self.how == "extras":
+            return Value(value=1.0, direction="none", unit="1", extras={"a": float("nan")})
+        if self.how == "fork":
+            os.fork()
         return value
 
 

@@ -125,6 +125,36 @@ def test_every_pair_of_a_batch_does_what_it_does_alone(norm: str, dtype: torch.d
     assert len(found.rounds.unique()) > 3
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        pytest.param(lambda x: torch.relu(3 * x - 1) - torch.relu(1 - 2 * x), id="creased"),
+        pytest.param(lambda x: 3 * x, id="linear"),
+        pytest.param(lambda x: x, id="its own input"),
+        pytest.param(torch.zeros_like, id="constant"),
+        pytest.param(lambda x: (x + 1e4) - 1e4, id="staircase"),
+    ],
+)
+@pytest.mark.parametrize("norm", ["l2", "l1", "linf"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_wide_inputs_and_ties_are_decided_as_published(f: Function, norm: str, dtype: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(5)
+    x = torch.rand(5, 300, generator=g, dtype=dtype)
+    # One pair differs in a single coordinate, and one by a few units in the last place, where midpoints get stuck.
+    y = x + torch.tensor([1.0, 1e-2, 1e-4, 1.0, 0.0], dtype=dtype)[:, None] * torch.randn(5, 300, generator=g, dtype=dtype)
+    y[3, 1:] = x[3, 1:]
+    y[4] = x[4] * (1 + 2 * torch.finfo(dtype).eps)
+    found = halve(f, x, y, norm=norm, stop=Stop(epsilon=EPSILON))
+    last_x, last_y = replay(x, y, found.left, found.rounds)
+    for i in range(len(x)):
+        distances, ratios, end_x, end_y = literal(f, x[i], y[i], norm)
+        assert found.distance[: len(distances), i].tolist() == distances
+        assert found.ratio[: len(ratios), i].tolist() == ratios
+        assert int(found.rounds[i]) == len(distances) - 1
+        assert torch.equal(last_x[i], end_x)
+        assert torch.equal(last_y[i], end_y)
+
+
 def test_stuck_midpoint_ends_the_search() -> None:
     one = 1 + torch.finfo(torch.float32).eps
     found = searched(lambda x: 3 * x, 1.0, one, torch.float32, epsilon=1e-12)
