@@ -76,7 +76,7 @@ def bound(
         direction=_DIRECTION[kind],
         unit="output / [0,1] input",
         interval=ends,
-        group=f"{kind}, {evidence.norm}, {scope}" if kind != "lower" else f"{kind}, {evidence.norm}",
+        group=f"{kind}, {evidence.norm}, {facts['region']}",
         unranked=unranked,
         extras=facts,
         forwards=evidence.probe.meter.forwards,

@@ -3,28 +3,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from lipbench.api import Record
 
-from .reading import Bound, Region, read_bounds
+from .reading import Bound, read_bounds
 
 # Upper bounds and exact values are proved up to float64 rounding of a handful of last operations, which is not always carried
 # outwards (the singular values behind an exact value err by about 1e-15 relative to the norms of the layers). No claim made
 # with the five digits that are printed depends on the ninth.
 SLACK = 1e-9
-# Digits of the significand, the leading one included.
-_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
 
 
 def bounds(records: Sequence[Record]) -> Iterator[str]:
-    """One sentence for each contradiction among certified values.
+    """One sentence for each contradiction.
 
     Compared are values of the same network (label, parameters, code, seed), data, norm and layer, where the region of the
     lower one lies inside that of the upper one. Precision of the search, kind and number of pairs do not matter: all of them
-    bound the constant of the same real function. Estimates, unranked and uncertified values never take part.
+    bound the constant of the same real function. Estimates and unranked values never take part, nor upper bounds without proof.
 
     Args:
         records: In any order.
@@ -34,31 +31,11 @@ def bounds(records: Sequence[Record]) -> Iterator[str]:
     for _, group in groupby(sound, key=lambda b: (b.quantity.order(), b.record.seed)):
         found = list(group)
         for low in (b for b in found if b.kind in ("lower", "exact")):
-            region = _searched(low)
-            for high in (b for b in found if b.kind in ("upper", "exact") and region.inside(b.region)):
+            for high in (b for b in found if b.kind in ("upper", "exact") and low.region.inside(b.region)):
                 sentence = _sentence(low, high) if low.low > high.high + SLACK * abs(high.high) else ""
                 if sentence and sentence not in said:
                     said.add(sentence)
                     yield sentence
-
-
-def _searched(low: Bound) -> Region:
-    """The region that holds all points of a bound.
-
-    A search moves among the stored numbers of its precision. Where the nearest one to an end of the box lies beyond that
-    end, pairs may lie outside, and the bound holds for R^n alone.
-    """
-    if low.kind == "exact":
-        return low.region
-    data = low.record.params.get("data", {})
-    ends = [data[name] for name in ("low", "high") if isinstance(data.get(name), (int, float))]
-    bits = _BITS.get(low.dtype, 0)
-    return low.region if all(_fits(float(end), bits) for end in ends) else Region(place="global")
-
-
-def _fits(x: float, bits: int) -> bool:
-    scaled = math.ldexp(math.frexp(x)[0], bits)
-    return scaled == math.trunc(scaled)
 
 
 def _sentence(low: Bound, high: Bound) -> str:
@@ -70,7 +47,7 @@ def _sentence(low: Bound, high: Bound) -> str:
 
 
 def _name(bound: Bound, otherwise: str) -> str:
-    return "the exact value" if bound.kind == "exact" else f"the certified {otherwise}"
+    return "the exact value" if bound.kind == "exact" else f"the {'certified ' if bound.proved else ''}{otherwise}"
 
 
 def _origin(bound: Bound) -> str:

@@ -150,7 +150,8 @@ def _entries(row: _Row, keys: Sequence[str], notes: _Notes, *, seeds: bool, raw:
     entries.append(Entry(text=str(row.region)))
     if seeds:
         entries.append(Entry(text=str(total), value=float(total)))
-    entries.append(_mean(lower, total, notes, _missing(row, lower, "lower", "no certified lower bound")))
+    guessed = "its rounding error is estimated and subtracted, not proved" if any(not b.proved for b in lower.values()) else ""
+    entries.append(_mean(lower, total, notes, _missing(row, lower, "lower", "no certified lower bound") or guessed))
     entries.append(Entry(text=_credit([b.metric for b in lower.values()])))
     entries.append(_mean(exact, total, notes, ""))
     entries.append(_mean(upper, total, notes, _missing(row, upper, "upper", "no certified upper bound that holds here")))
@@ -161,12 +162,12 @@ def _entries(row: _Row, keys: Sequence[str], notes: _Notes, *, seeds: bool, raw:
     return entries
 
 
-def _mean(best: Mapping[int, Bound], total: int, notes: _Notes, missing: str) -> Entry:
+def _mean(best: Mapping[int, Bound], total: int, notes: _Notes, remark: str) -> Entry:
     if not best:
-        return Entry(text=_ABSENT, note=notes.add(missing))
+        return Entry(text=_ABSENT, note=notes.add(remark))
     value = math.fsum(b.value for b in best.values()) / len(best)
     part = f"{len(best)} of {total} seeds" if len(best) < total else ""
-    return Entry(text=number(value), value=value, note=notes.add(part))
+    return Entry(text=number(value), value=value, note=notes.add(part, remark))
 
 
 def _missing(row: _Row, best: Mapping[int, Bound], kind: str, words: str) -> str:

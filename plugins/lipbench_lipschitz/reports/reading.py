@@ -79,9 +79,17 @@ class Bound:
 
     @property
     def sound(self) -> bool:
-        """Whether it is a certified bound or value, and neither struck out nor an estimate."""
-        certified = self.record.extras.get("certified") is True
-        return certified and self.record.unranked is None and self.kind != "estimate"
+        """Whether it may stand as a bound: ranked, no statistical estimate, and certified where it bounds from above.
+
+        A lower bound counts as well where its rounding error is estimated and subtracted, since it is ranked; see `proved`.
+        """
+        ranked = self.record.unranked is None and self.kind != "estimate"
+        return ranked and (self.kind == "lower" or self.proved)
+
+    @property
+    def proved(self) -> bool:
+        """Whether rounding is accounted for by a proof, not by an estimate."""
+        return self.record.extras.get("certified") is True
 
     @property
     def low(self) -> float:

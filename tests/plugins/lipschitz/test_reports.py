@@ -81,7 +81,6 @@ def test_regions_that_do_not_nest_are_not_compared(low: Record, high: Record) ->
         {"data": {"data": "other file"}},
         {"device": "cuda:0"},
         {"unranked": "rounding noise"},
-        {"extras": {"certified": False}},
         {"extras": {"kind": "estimate"}},
         {"status": "failed"},
         {"value": math.inf},
@@ -125,12 +124,10 @@ def test_an_exact_value_counts_with_both_ends_of_its_enclosure() -> None:
     assert len(found(milp, record("upper", 1.9))) == 1
 
 
-def test_stored_numbers_beyond_the_end_of_the_box_are_compared_with_global_bounds_alone() -> None:
-    params = {"data": {"low": 0.0, "high": 0.3}}
-    low = record("lower", 2.5, params=params, task={"dtype": "bfloat16"})
-    assert not found(low, record("exact", 2.0, params=params))
-    assert found(low, record("upper", 2.0, params=params))
-    assert found(record("lower", 2.5, params=params, task={"dtype": "float64"}), record("exact", 2.0, params=params))
+def test_a_lower_bound_with_an_estimated_error_contradicts_a_proof_but_an_unproved_upper_bound_claims_nothing() -> None:
+    unproved = {"certified": False}
+    assert found(record("lower", 2.5, extras=unproved), record("upper", 2.0))
+    assert not found(record("lower", 2.5), record("upper", 2.0, extras=unproved))
 
 
 def test_each_contradicting_couple_has_a_sentence() -> None:
@@ -172,7 +169,7 @@ def test_a_row_holds_the_tightest_bounds_with_their_metrics_and_the_gap() -> Non
         record("lower", 1.5),
         record("lower", 1.6, metric="pair_ascent"),
         record("lower", 9.0, metric="line_search published", unranked="rounding noise"),
-        record("lower", 1.9, metric="jacobian_norm", extras={"certified": False}),
+        record("upper", 1.75, metric="seqlip", extras={"certified": False}),
         record("estimate", 1.95),
         record("exact", 1.7),
         record("upper", 2.0),
@@ -191,6 +188,12 @@ def test_a_row_holds_the_tightest_bounds_with_their_metrics_and_the_gap() -> Non
     assert not any(e.best for e in table.rows[0])
     assert not table.notes
     assert brackets(records[::-1]) == table
+
+
+def test_an_estimated_rounding_error_is_said() -> None:
+    table = brackets([record("lower", 1.5, extras={"certified": False}), record("upper", 2.0)])
+    assert line(table)["lower"].value == 1.5
+    assert note(table, line(table)["lower"]) == "its rounding error is estimated and subtracted, not proved"
 
 
 def test_a_bound_of_a_wider_region_is_named_so() -> None:
