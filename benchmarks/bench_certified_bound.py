@@ -10,6 +10,7 @@ import time
 import torch
 from lipbench_lipschitz.estimators.product import SpectralProduct
 from lipbench_lipschitz.estimators.schur import Schur
+from lipbench_lipschitz.pairsource import GivenPairs
 from lipbench_lipschitz.probe import Probe
 from lipbench_lipschitz.result import Estimator
 from lipbench_lipschitz.task import NetworkOnRegion
@@ -79,7 +80,8 @@ def main() -> None:
         network, x = trained(activation, wanted.epochs)
         spec = DataSpec(shape=(64,), low=0.0, high=1.0)
         probe = Probe(network, (64,), torch.float32)
-        evidence = NetworkOnRegion(probe=probe, spec=spec, norm="l2", radius=None, points=x[:1], x=x[:1], y=x[1:2])
+        pairs = GivenPairs(x=x[:1], y=x[1:2])
+        evidence = NetworkOnRegion(probe=probe, spec=spec, norm="l2", radius=None, points=x[:1], pairs=pairs)
         seconds: dict[str, list[float]] = {name: [] for name in WAYS}
         values: dict[str, float] = {}
         for _ in range(wanted.repeats):  # interleaved, so that a busy machine slows all ways alike

@@ -78,18 +78,26 @@ def _fixed(low: float, high: float) -> Callable[..., Slopes]:
     return slopes
 
 
-# By name of the function; the parameters are those of torch. Softplus is meant without torch's switch to the identity at
-# the threshold, a jump of 2e-9 that no Lipschitz constant survives.
+def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Slopes:
+    # Torch switches to the identity at the threshold: a jump of log(1 + e^-threshold) / beta that no Lipschitz constant
+    # survives. At the usual 20 it is 2e-9 and left out of account.
+    if threshold < 20:
+        raise NotApplicable(f"softplus with threshold {threshold:g} jumps where it turns into the identity; use 20 or more")
+    return 0.0, 1.0
+
+
+# By name of the function; the parameters are those of torch.
 _SLOPES: Mapping[str, Callable[..., Slopes]] = {
     **dict.fromkeys(
         ("relu", "relu6", "tanh", "softsign", "tanhshrink", "logsigmoid", "log_sigmoid", "atan", "arctan"), _fixed(0, 1)
     ),
-    **dict.fromkeys(("hardtanh", "clamp", "clamp_min", "clamp_max", "clip", "softplus", "softshrink"), _unit),
+    **dict.fromkeys(("hardtanh", "clamp", "clamp_min", "clamp_max", "clip", "softshrink"), _unit),
     **dict.fromkeys(("sin", "cos", "abs"), _fixed(-1, 1)),
     "sigmoid": _fixed(0, 0.25),
     "hardsigmoid": _fixed(0, 1 / 6 + 2**-54),
     "hardswish": _fixed(-0.5, 1.5),
     "erf": _fixed(0, 2 / math.sqrt(math.pi) + 2**-51),
+    "softplus": _softplus,
     "silu": _fixed(*_SILU),
     "mish": _fixed(*_MISH),
     "selu": _fixed(*_SELU),
@@ -113,7 +121,7 @@ _MODULES: Mapping[type[nn.Module], tuple[str, tuple[str, ...]]] = {
     nn.Tanh: ("tanh", ()),
     nn.Sigmoid: ("sigmoid", ()),
     nn.LogSigmoid: ("logsigmoid", ()),
-    nn.Softplus: ("softplus", ("beta",)),
+    nn.Softplus: ("softplus", ("beta", "threshold")),
     nn.Softsign: ("softsign", ()),
     nn.Softshrink: ("softshrink", ("lambd",)),
     nn.Tanhshrink: ("tanhshrink", ()),
@@ -124,7 +132,9 @@ _MODULES: Mapping[type[nn.Module], tuple[str, tuple[str, ...]]] = {
 
 
 def known_class(module: nn.Module, table: Mapping[type[nn.Module], Any]) -> type[nn.Module] | None:
-    """The class of a table whose `forward` this module really runs; a subclass with its own `forward` is not known."""
+    """The class of a table whose `forward` this module really runs; one with a `forward` of its own is not known."""
+    if "forward" in vars(module):
+        return None
     forward = type(module).forward
     return next((c for c in type(module).__mro__ if c in table and c.forward is forward), None)  # type: ignore[attr-defined]
 

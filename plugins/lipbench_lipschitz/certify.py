@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from lipbench.api import Value
 
+from .pairsource import Pairs, stored
 from .result import Scope, bound
 from .rounding import UNIT, Reference, lengths
 from .task import ORDER, NetworkOnRegion
@@ -20,6 +22,7 @@ TAU = 0.01
 """Inflation k_raw / k_ref - 1 above which a ratio is called an artefact of rounding."""
 # Steps of finite pairs, in diameters of the box: long ones suffer from curvature and kinks, short ones from rounding.
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+# Coordinates up to which a point is written out.
 _WITNESS = 64
 
 
@@ -43,6 +46,24 @@ class Certified:
     def best(self) -> int:
         """Index of the pair with the largest certified ratio."""
         return int(self.k_cert.argmax())
+
+    def is_artefact(self, i: int, tau: float = TAU) -> bool:
+        """Whether a pair's ratio, as searched or in float64, is above what remains of it after all rounding."""
+        return max(float(self.k_raw[i]), float(self.k_ref[i])) > (1 + tau) * float(self.k_cert[i])
+
+    def facts(self, i: int, tau: float = TAU) -> dict[str, Any]:
+        """What is reported of one pair."""
+        raw, ref = float(self.k_raw[i]), float(self.k_ref[i])
+        return {
+            "k_raw": raw,
+            "k_ref": ref,
+            "k_cert": float(self.k_cert[i]),
+            "inflation": raw / ref if ref > 0 else None,
+            "fp_artifact": self.is_artefact(i, tau),
+            "rigorous": self.rigorous,
+            "certificate": "proved" if self.rigorous else "estimated",
+            "d": float(self.distance[i]),
+        }
 
 
 def _ratio(numerator: Tensor, distance: Tensor) -> Tensor:
@@ -159,7 +180,7 @@ def certify_directions(
 def _along(evidence: NetworkOnRegion, reference: Reference, points: Tensor, delta: Tensor) -> tuple[Certified, Tensor, Tensor]:
     x, y = segment_in_region(evidence, points, delta)
     blank = torch.zeros(len(x), dtype=torch.float64)
-    return certify_pairs(evidence, x, y, k_raw=blank, reference=reference), x, y
+    return confined(evidence, x, y, certify_pairs(evidence, x, y, k_raw=blank, reference=reference)), x, y
 
 
 def diameter(evidence: NetworkOnRegion) -> float:
@@ -192,27 +213,68 @@ def segment_in_region(evidence: NetworkOnRegion, points: Tensor, delta: Tensor) 
         # Away from the rim by the length of the segment; the shift into the box then costs at most half of it.
         centres = nearest_centres(evidence, points)
         gap = lengths(points - centres, evidence.norm)
-        room = (evidence.radius * (1 - 1e-9) - lengths(delta, evidence.norm)).clamp_min(0)
+        rim = (1 - 1e-9) * evidence.radius - 1e-15 * (lengths(centres, evidence.norm) + evidence.radius)
+        room = (rim - lengths(delta, evidence.norm)).clamp_min(0)
         points = centres + (points - centres) * _column((room / gap.clamp_min(1e-300)).clamp_max(1), points)
     middle = torch.maximum(torch.minimum(points, evidence.high - half.abs()), evidence.low + half.abs())
     return (middle + half).clamp(evidence.low, evidence.high), (middle - half).clamp(evidence.low, evidence.high)
 
 
-def pairs_in_region(evidence: NetworkOnRegion) -> tuple[Tensor, Tensor]:
+def ball_room(evidence: NetworkOnRegion, radius: float, centres: Tensor, *dtypes: torch.dtype) -> Tensor:
+    """(P,) how far from its centre a point may lie, so that rounding it to each of some precisions leaves it in its ball.
+
+    Half of what is kept free is used up by the rounding of the point itself, the rest is for midpoints of such points.
+    """
+    reach = lengths(centres.double(), evidence.norm) + radius
+    spread = evidence.probe.inputs ** (1 / ORDER[evidence.norm])
+    kept = torch.zeros_like(reach)
+    for info in map(torch.finfo, dtypes):
+        # Relative to the coordinates, and the spacing of the smallest numbers for those near 0.
+        kept += info.eps * reach + info.eps * info.smallest_normal * spread
+    return (radius * (1 - 1e-6) - kept).clamp_min(0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _PairsInBalls(Pairs):
+    """The pairs of the task, each drawn towards the centre of one ball."""
+
+    evidence: NetworkOnRegion
+    radius: float
+
+    def __len__(self) -> int:
+        return len(self.evidence.pairs)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Move the ends that lie outside."""
+        x, y = self.evidence.pairs.take(index)
+        centres = self.evidence.points[index % len(self.evidence.points)].double()
+        room = ball_room(self.evidence, self.radius, centres, x.dtype)
+        return self._inside(x, centres, room), self._inside(y, centres, room)
+
+    def _inside(self, ends: Tensor, centres: Tensor, room: Tensor) -> Tensor:
+        offset = ends.double() - centres
+        scale = (room / lengths(offset, self.evidence.norm).clamp_min(1e-300)).clamp_max(1)
+        return stored(centres + offset * _column(scale, offset), self.evidence.spec, ends.dtype)
+
+
+def pairs_in_region(evidence: NetworkOnRegion) -> Pairs:
     """The pairs of the task as they are, or, where the region is balls, drawn towards the centre of one ball a pair."""
-    if evidence.radius is None:
-        return evidence.x, evidence.y
-    centres = evidence.points[torch.arange(len(evidence.x)) % len(evidence.points)].double()
-    inside = evidence.radius * (1 - 1e-6)
-    return _into_ball(evidence, evidence.x, centres, inside), _into_ball(evidence, evidence.y, centres, inside)
+    radius = evidence.radius
+    return evidence.pairs if radius is None else _PairsInBalls(evidence=evidence, radius=radius)
 
 
-def _into_ball(evidence: NetworkOnRegion, ends: Tensor, centres: Tensor, radius: float) -> Tensor:
-    offset = ends.double() - centres
-    # The stored end is rounded to the precision of the search, so it stops a little short of the rim.
-    room = radius - torch.finfo(ends.dtype).eps * lengths(centres, evidence.norm)
-    scale = (room.clamp_min(0) / lengths(offset, evidence.norm).clamp_min(1e-300)).clamp_max(1)
-    return (centres + offset * _column(scale, offset)).clamp(evidence.low, evidence.high).to(ends.dtype)
+def confined(evidence: NetworkOnRegion, x: Tensor, y: Tensor, certified: Certified) -> Certified:
+    """The same, with nothing certified where rounding has carried an end of a pair out of the region."""
+    first, second = (ends.double().cpu().flatten(1) for ends in (x, y))
+    both = torch.stack([first, second])
+    inside = ((both >= evidence.low) & (both <= evidence.high)).all(2).all(0)
+    if evidence.radius is not None:
+        centres, order = evidence.points.double().flatten(1), ORDER[evidence.norm]
+        # The quick way to distances, by products, loses all digits of small ones.
+        gaps = [torch.cdist(e, centres, p=order, compute_mode="donot_use_mm_for_euclid_dist") for e in (first, second)]
+        slack = 1 + (first.shape[1] + 8) * UNIT
+        inside &= (torch.maximum(*gaps) * slack <= evidence.radius).any(1)
+    return replace(certified, k_cert=torch.where(inside, certified.k_cert, 0.0))
 
 
 def region_scope(evidence: NetworkOnRegion) -> Scope:
@@ -220,20 +282,35 @@ def region_scope(evidence: NetworkOnRegion) -> Scope:
     return "box" if evidence.radius is None else "ball"
 
 
-def is_certified(k_ref: float, k_cert: float, rigorous: bool) -> bool:
-    """Whether rounding is proved, or estimated to be far below what is printed."""
-    return rigorous or k_ref - k_cert <= 1e-6 * k_ref
+def witness(norm: str, origin: Mapping[str, Any], **ends: Tensor) -> dict[str, Any]:
+    """Which points attain a value: where they come from, and the points themselves or, where they are large, a digest.
 
-
-def witness(x: Tensor, y: Tensor) -> dict[str, Any] | None:
-    """A pair as lists where it has at most 64 coordinates."""
-    if x.numel() > _WITNESS:
-        return None
-    return {"x": x.double().flatten().tolist(), "y": y.double().flatten().tolist()}
+    Args:
+        norm: Norm of the task.
+        origin: How to find them again.
+        ends: The points by name, each with all its coordinates up to 64, otherwise its norm and the SHA-256 of its
+            coordinates as float64 (little-endian, row-major).
+    """
+    found = dict(origin)
+    for name, point in ends.items():
+        flat = point.double().cpu().flatten()
+        if flat.numel() <= _WITNESS:
+            found[name] = flat.tolist()
+        else:
+            found[f"norm_{name}"] = float(lengths(flat[None], norm))
+            found[f"sha256_{name}"] = hashlib.sha256(flat.numpy().astype("<f8").tobytes()).hexdigest()
+    return found
 
 
 def lower_bound(
-    evidence: NetworkOnRegion, x: Tensor, y: Tensor, certified: Certified, *, scope: Scope | None = None, **extras: Any
+    evidence: NetworkOnRegion,
+    x: Tensor,
+    y: Tensor,
+    certified: Certified,
+    *,
+    origin: Callable[[int], Mapping[str, Any]],
+    scope: Scope | None = None,
+    **extras: Any,
 ) -> Value:
     """Report the pair with the largest certified ratio.
 
@@ -242,26 +319,19 @@ def lower_bound(
         x: (P, *shape) first ends.
         y: (P, *shape) second ends.
         certified: Their ratios.
+        origin: Where the i-th of these pairs comes from.
         scope: Where the pairs lie; None for the region of the evidence.
         extras: Further facts.
     """
+    certified = confined(evidence, x, y, certified)
     i = certified.best()
-    raw, ref, cert = (float(k[i]) for k in (certified.k_raw, certified.k_ref, certified.k_cert))
     return bound(
         evidence,
-        cert,
+        float(certified.k_cert[i]),
         kind="lower",
         scope=scope or region_scope(evidence),
-        certified=is_certified(ref, cert, certified.rigorous),
-        **{
-            "k_raw": raw,
-            "k_ref": ref,
-            "k_cert": cert,
-            "inflation": raw / ref if ref > 0 else None,
-            "fp_artifact": raw > (1 + TAU) * ref,
-            "rigorous": certified.rigorous,
-            "d": float(certified.distance[i]),
-            "witness": witness(x[i], y[i]),
-            **extras,
-        },
+        certified=certified.rigorous,
+        **certified.facts(i),
+        witness=witness(evidence.norm, origin(i), x=x[i], y=y[i]),
+        **extras,
     )

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .certify import Certified, certify_outputs
+from .certify import Certified, certify_outputs, confined
 from .linesearch import Search, trail
+from .pairsource import Pairs
 from .rounding import Reference
 from .task import NetworkOnRegion
 
@@ -124,16 +125,25 @@ def spread(count: int, limit: int, must: Sequence[int] = ()) -> list[int]:
     return sorted(chosen)
 
 
+def sampled(**columns: Sequence[float]) -> dict[str, list[float]]:
+    """Columns of equal length, cut to at most 64 rows that are evenly spread, the last among them.
+
+    >>> sampled(step=[0, 1, 2], best=[1.0, 1.5, 1.5])
+    {'step': [0, 1, 2], 'best': [1.0, 1.5, 1.5]}
+    """
+    shown = spread(len(next(iter(columns.values()))), ENTRIES)
+    return {name: [values[i] for i in shown] for name, values in columns.items()}
+
+
 def retrace(
-    evidence: NetworkOnRegion, reference: Reference, x: Tensor, y: Tensor, search: Search, pair: int, limit: int, must: int
+    evidence: NetworkOnRegion, reference: Reference, pairs: Pairs, search: Search, pair: int, limit: int, must: int
 ) -> Trace:
     """Compute the trace of one pair again in float64; a round costs one float64 forward, as in the search.
 
     Args:
-        evidence: The network and the norm.
+        evidence: The network, the norm and the region.
         reference: The network in float64.
-        x: (P, *shape) first ends as given to the search.
-        y: (P, *shape) second ends.
+        pairs: As given to the search.
         search: What happened.
         pair: Which pair.
         limit: Largest number of entries to compute again.
@@ -141,7 +151,8 @@ def retrace(
     """
     rounds = int(search.rounds[pair])
     distance, ratio = search.distance[: rounds + 1, pair], search.ratio[: rounds + 1, pair]
-    points, ends = trail(x[pair], y[pair], search.left[:rounds, pair])
+    start_x, start_y = pairs.take(torch.tensor([pair]))
+    points, ends = trail(start_x[0], start_y[0], search.left[:rounds, pair])
     entries = spread(rounds + 1, limit, [must])
     used, place = ends[entries].unique(return_inverse=True)
     out, error = reference(points[used])
@@ -156,4 +167,11 @@ def retrace(
         k_raw=ratio[entries],
         rigorous=reference.rigorous,
     )
-    return Trace(distance=distance.tolist(), k_raw=ratio.tolist(), entries=entries, x=x, y=y, certified=certified)
+    return Trace(
+        distance=distance.tolist(),
+        k_raw=ratio.tolist(),
+        entries=entries,
+        x=x,
+        y=y,
+        certified=confined(evidence, x, y, certified),
+    )

@@ -93,7 +93,7 @@ def activation_range(step: Activation, x: Interval) -> Interval:
     low, high = x.low, x.high
     if step.name in KINKED:
         below, above = kink_slopes(step)
-        ends = torch.stack([torch.where(z > 0, above, below) * z for z in (low, high)])
+        ends = torch.stack([_either(z > 0, above, below, z) * z for z in (low, high)])
         over_zero = (low < 0) & (high > 0)
         top = torch.where(over_zero, ends.amax(0).clamp_min(0), ends.amax(0))
         bottom = torch.where(over_zero, ends.amin(0).clamp_max(0), ends.amin(0))
@@ -118,13 +118,17 @@ def kink_slopes(step: Activation) -> tuple[float, float]:
     return (step.low if step.high == 1.0 else step.high), 1.0
 
 
+def _either(condition: Tensor, yes: float, no: float, like: Tensor) -> Tensor:
+    """Two numbers chosen elementwise in the precision of `like`; torch.where would round plain numbers to float32."""
+    return torch.where(condition, like.new_tensor(yes), like.new_tensor(no))
+
+
 def slope_range(step: Activation, x: Interval) -> Interval:
     """Slopes of an activation that occur on intervals."""
     low, high = x.low, x.high
     if step.name in KINKED:
         below, above = kink_slopes(step)
-        ends = [torch.where(low < 0, below, above), torch.where(high > 0, above, below)]
-        slopes = torch.stack(ends).to(low)
+        slopes = torch.stack([_either(low < 0, below, above, low), _either(high > 0, above, below, low)])
         return Interval.between(slopes.amin(0), slopes.amax(0))
     if step.name not in _TURNS or (step.name == "elu" and (step.low, step.high) != (0.0, 1.0)):
         return Interval.between(torch.full_like(low, step.low), torch.full_like(low, step.high))

@@ -60,11 +60,11 @@ class Call:
     variables: tuple[Tensor, ...]
     """Zeros (1, *in) float64 for each slot."""
 
-    def __call__(self, x: Tensor) -> Any:
-        """The call as a function of its only variable."""
+    def __call__(self, *values: Tensor) -> Any:
+        """The call as a function of its variables."""
 
         def change(leaf: Any) -> Any:
-            return x if isinstance(leaf, Slot) else leaf
+            return values[leaf.index] if isinstance(leaf, Slot) else leaf
 
         return self.target(*substitute(self.args, change), **substitute(dict(self.kwargs), change))
 
@@ -91,7 +91,7 @@ _DROPOUT = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "
 _RESHAPE = {
     *("view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "contiguous", "clone", "detach"),
 }
-_CAST = {"to", "float", "double", "half", "bfloat16", "type", "type_as"}  # the constant is that of real arithmetic
+CASTS = {"to", "float", "double", "half", "bfloat16", "type", "type_as"}  # those below float32 are refused as they are read
 _SORTING = {"sort", "msort", "amax", "amin", "max", "min"}
 _SPLITTING = {"chunk", "split", "unbind", "tensor_split", "split_with_sizes"}
 _ARITHMETIC = {
@@ -133,7 +133,13 @@ def build_function(call: Call, value: Tensor) -> Op:
     activation = activation_of(name, *call.args[1:], function=call, **{k: v for k, v in call.kwargs.items() if k != "input"})
     if activation is None:
         raise NotApplicable(f"the operation {call.name} is not known; write the network with torch's own layers")
+    _same_size(call, value)
     return activation
+
+
+def _same_size(call: Call, value: Tensor) -> None:
+    if value.numel() > call.variables[0].numel():
+        raise NotApplicable(f"the operation {call.name} repeats values by broadcasting, which is not known")
 
 
 def _join(call: Call) -> Op:
@@ -141,7 +147,7 @@ def _join(call: Call) -> Op:
     parts = call.args[0] if call.args else call.kwargs.get("tensors", ())
     if p["dim"] == 0 or not all(isinstance(part, Slot) for part in parts):
         raise NotApplicable("a concatenation along the batch or with constants is not known")
-    return Join()
+    return Join(call)
 
 
 def _arithmetic(kind: str, call: Call, value: Tensor) -> Op:
@@ -211,7 +217,7 @@ def _convolution(
 def _shape_function(name: str, call: Call, value: Tensor) -> Op | None:
     if name in _DROPOUT and call.parameters("p", "training")["training"] is not False:
         raise NotApplicable("dropout that is always on makes the network random")
-    if name in _CAST:
+    if name in CASTS:
         return Nonnegative(lambda x: x, call.variables[0], keeps=True)
     if name in _DROPOUT or name in _RESHAPE:
         return Nonnegative(call, call.variables[0], keeps=value.numel() == call.variables[0].numel())
@@ -222,34 +228,38 @@ def _shape_function(name: str, call: Call, value: Tensor) -> Op | None:
 
 def _gain_function(name: str, call: Call, value: Tensor) -> Op | None:
     if name in ("softmax", "softmin"):
-        return _gain(name, softmax_gain)
+        return _gain(name, softmax_gain, call)
     if name == "log_softmax":
         return _log_softmax(call, call.parameters("dim")["dim"])
     if name in ("max_pool1d", "max_pool2d", "max_pool3d"):
         names = ("kernel_size", "stride", "padding", "dilation")
         p = call.parameters(*names, stride=None, dilation=1)
-        return _max_pool(name, len(call.variables[0].shape) - 2, p["kernel_size"], p["stride"], p["dilation"])
+        return _max_pool(name, call, p["kernel_size"], p["stride"], p["dilation"])
     if name == "layer_norm":
         p = call.parameters("normalized_shape", "weight", "bias", "eps", weight=None, eps=1e-5)
-        return _layer_norm(p["weight"], p["eps"])
-    return Gain(name=name, bounds=dict.fromkeys(ORDERS, 1.0)) if name in _SORTING else None
+        return _layer_norm(p["weight"], p["eps"], call)
+    if name not in _SORTING:
+        return None
+    _same_size(call, value)
+    return _gain(name, lambda _: 1.0, call)
 
 
-def _gain(name: str, rule: Callable[[str], float]) -> Gain:
-    return Gain(name=name, bounds={order: rule(order) for order in ORDERS})
+def _gain(name: str, rule: Callable[[str], float], call: Callable[[Tensor], Tensor]) -> Gain:
+    return Gain(name=name, bounds={order: rule(order) for order in ORDERS}, function=call)
 
 
 def _log_softmax(call: Call, dim: int | None) -> Gain:
     size = call.variables[0].shape[1 if dim is None else dim]
-    return _gain("log_softmax", lambda order: log_softmax_gain(size, order))
+    return _gain("log_softmax", lambda order: log_softmax_gain(size, order), call)
 
 
-def _layer_norm(weight: Tensor | None, eps: float) -> Gain:
-    return Gain(name="layer_norm", bounds={"l2": layer_norm_gain(weight, eps, "l2") * (1 + 2.0**-50)})
+def _layer_norm(weight: Tensor | None, eps: float, call: Call) -> Gain:
+    return Gain(name="layer_norm", bounds={"l2": layer_norm_gain(weight, eps, "l2") * (1 + 2.0**-50)}, function=call)
 
 
-def _max_pool(name: str, ndim: int, kernel_size: Any, stride: Any, dilation: Any) -> Gain:
+def _max_pool(name: str, call: Call, kernel_size: Any, stride: Any, dilation: Any) -> Gain:
     """Each output copies one input; an input is copied at most as often as windows can see it."""
+    ndim = call.variables[0].ndim - 2
 
     def each(value: Any) -> Sequence[int]:
         return (value,) * ndim if isinstance(value, int) else tuple(value)
@@ -257,7 +267,8 @@ def _max_pool(name: str, ndim: int, kernel_size: Any, stride: Any, dilation: Any
     k, d = each(kernel_size), each(dilation)
     s = each(stride) if stride else k
     seen = math.prod(int(np.bincount([t * d[i] % s[i] for t in range(k[i])]).max()) for i in range(ndim))
-    return Gain(name=name, bounds={"l2": math.sqrt(seen) * (1 + 2.0**-50) if seen > 1 else 1.0, "l1": float(seen), "linf": 1.0})
+    l2 = math.sqrt(seen) * (1 + 2.0**-50) if seen > 1 else 1.0
+    return Gain(name=name, bounds={"l2": l2, "l1": float(seen), "linf": 1.0}, function=call)
 
 
 def member(call: Call, index: int, value: Tensor) -> Op:
@@ -270,7 +281,7 @@ def member(call: Call, index: int, value: Tensor) -> Op:
     if name in _SPLITTING:
         return Nonnegative(lambda x: call(x)[index], call.variables[0])
     if name in _SORTING and index == 0:
-        return Gain(name=name, bounds=dict.fromkeys(ORDERS, 1.0))
+        return _gain(name, lambda _: 1.0, lambda x: call(x)[index])
     raise NotApplicable(f"result {index} of the operation {call.name} is not known")
 
 
@@ -297,7 +308,7 @@ def build_module(module: nn.Module, call: Call) -> Op:
         raise NotApplicable(f"the layer {type(module).__name__} with several inputs is not known")
     gain = sorting_gain(module)
     if gain is not None:
-        return Gain(name=type(module).__name__, bounds=dict.fromkeys(ORDERS, gain))
+        return _gain(type(module).__name__, lambda _: gain, call)
     activation = activation_of_module(module)
     if activation is not None:
         return activation
@@ -328,7 +339,7 @@ def _of_batch_norm(m: nn.BatchNorm2d, call: Call) -> Op:
 
 
 def _of_max_pool(m: nn.MaxPool2d, call: Call) -> Op:
-    return _max_pool(type(m).__name__, call.variables[0].ndim - 2, m.kernel_size, m.stride, m.dilation)
+    return _max_pool(type(m).__name__, call, m.kernel_size, m.stride, m.dilation)
 
 
 _BUILDERS: dict[type[nn.Module], Build] = {
@@ -338,7 +349,7 @@ _BUILDERS: dict[type[nn.Module], Build] = {
     **dict.fromkeys((*_RESHAPE_MODULES, *_DROPOUTS), lambda m, c: Nonnegative(c, c.variables[0], keeps=True)),
     **dict.fromkeys(_NONNEGATIVE_MODULES, lambda m, c: Nonnegative(c, c.variables[0])),
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _of_max_pool),
-    **dict.fromkeys((nn.Softmax, nn.Softmin, nn.Softmax2d), lambda m, c: _gain(type(m).__name__, softmax_gain)),
+    **dict.fromkeys((nn.Softmax, nn.Softmin, nn.Softmax2d), lambda m, c: _gain(type(m).__name__, softmax_gain, c)),
     nn.LogSoftmax: lambda m, c: _log_softmax(c, m.dim),
-    nn.LayerNorm: lambda m, c: _layer_norm(m.weight, m.eps),
+    nn.LayerNorm: lambda m, c: _layer_norm(m.weight, m.eps, c),
 }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -237,6 +237,8 @@ class Gain:
     name: str
     bounds: Mapping[str, float]
     """By norm; a norm that is missing has no known constant."""
+    function: Callable[[Tensor], Tensor] | None = field(default=None, compare=False, repr=False)
+    """The map itself on (1, *in) float64; None where the step was made by hand."""
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,9 @@ class Sum:
 @dataclass(frozen=True)
 class Join:
     """Concatenation of earlier results."""
+
+    function: Callable[..., Tensor] | None = field(default=None, compare=False, repr=False)
+    """The concatenation itself, of as many results as there are; None where the step was made by hand."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +275,8 @@ class Step:
     """Places of the steps whose results it takes."""
     shape: tuple[int, ...]
     """Shape of its result, without the batch."""
+    layer: str = ""
+    """Qualified name of the module that the step is, empty where it is no whole module."""
 
     @property
     def size(self) -> int:

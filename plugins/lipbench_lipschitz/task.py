@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from lipbench.api import Context, Dataset, DataSpec, InvalidInput, Network, NotApplicable, Task
 
+from .pairsource import NoisePairs, Pairs, RowPairs
 from .probe import Probe
 
 Norm = Literal["l2", "l1", "linf"]
@@ -35,12 +37,10 @@ class NetworkOnRegion:
     the box, around `points`."""
     points: Tensor
     """(N, *shape) float32: data points, the centres of balls and the places where local estimators look."""
-    x: Tensor
-    """(P, *shape) in the precision of the search: first ends of the pairs."""
-    y: Tensor
-    """(P, *shape): second ends."""
-    noise: dict[torch.dtype, float] = field(default_factory=dict)
-    """Noise floors that an estimator has measured, by precision: the same for all estimators of this evidence."""
+    pairs: Pairs
+    """Where searches start, in the precision of the search."""
+    noise: dict[torch.dtype | str, float] = field(default_factory=dict)
+    """Noise floors that an estimator has measured, by precision or name: the same for all estimators of this evidence."""
 
     @property
     def low(self) -> float:
@@ -99,50 +99,38 @@ class Lipschitz(Task):
         probe = Probe(network.at(self.layer), spec.shape, self.dtype, ctx.device)
         rows = torch.from_numpy(data.split("test", ctx).inputs)
         order = torch.randperm(len(rows), generator=ctx.generator("points"))
-        x, y = self._pairs(rows, spec, ctx)
         return NetworkOnRegion(
             probe=probe,
             spec=spec,
             norm=self.norm,
             radius=self.radius,
             points=rows[order[: self.points]],
-            x=self._stored(x, spec),
-            y=self._stored(y, spec),
+            pairs=self._pairs(rows, spec, ctx),
         )
 
-    def _stored(self, ends: Tensor, spec: DataSpec) -> Tensor:
-        """Ends in the precision of the search, inside the box even where its own ends have no exact form there."""
-        low, high = (torch.tensor(v, dtype=torch.float64) for v in (spec.low, spec.high))
-        bottom, top = low.to(self.dtype), high.to(self.dtype)
-        bottom = torch.nextafter(bottom, top) if bottom.double() < low else bottom
-        top = torch.nextafter(top, bottom) if top.double() > high else top
-        return ends.to(self.dtype).clamp(bottom, top)
-
-    def _pairs(self, rows: Tensor, spec: DataSpec, ctx: Context) -> tuple[Tensor, Tensor]:
-        g = ctx.generator("pairs")
+    def _pairs(self, rows: Tensor, spec: DataSpec, ctx: Context) -> Pairs:
         if self.pairs == "noise":
-            size = (2, self.count, *spec.shape)
-            if (spec.low, spec.high) == (0.0, 255.0):
-                noise = torch.randint(0, 256, size, generator=g).float()
-            else:
-                noise = spec.low + (spec.high - spec.low) * torch.rand(size, generator=g)
-            return noise[0], noise[1]
+            blocks = functools.partial(_block_generator, ctx)
+            return NoisePairs(count=self.count, generator=blocks, spec=spec, dtype=self.dtype)
         if len(rows) < 2:
             raise InvalidInput(f"pairs need at least 2 different test inputs, the data has {len(rows)}")
+        g = ctx.generator("pairs")
         ends = self._two_rows(len(rows), g)
         if self.pairs == "rows":
-            return rows[ends[:, 0]], rows[ends[:, 1]]
+            return RowPairs(rows=rows, ends=ends, spec=spec, dtype=self.dtype)
         other = self._two_rows(len(rows), g)
-        mix = torch.rand((2, self.count, *(1,) * len(spec.shape)), generator=g)
-        x = mix[0] * rows[ends[:, 0]] + (1 - mix[0]) * rows[ends[:, 1]]
-        y = mix[1] * rows[other[:, 0]] + (1 - mix[1]) * rows[other[:, 1]]
-        return x, y
+        mix = torch.rand((2, self.count), generator=g)
+        return RowPairs(rows=rows, ends=ends, spec=spec, dtype=self.dtype, other=other, mix=mix)
 
     def _two_rows(self, n: int, g: torch.Generator) -> Tensor:
         """(count, 2) indices of two different rows each; pairs may repeat where there are few rows."""
         first = torch.randint(n, (self.count,), generator=g)
         step = torch.randint(1, n, (self.count,), generator=g)
         return torch.stack([first, (first + step) % n], 1)
+
+
+def _block_generator(ctx: Context, number: int) -> torch.Generator:
+    return ctx.generator(f"pairs {number}")
 
 
 def need_l2(evidence: NetworkOnRegion, who: str) -> None:

@@ -11,12 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules import module as _everywhere
 
 from lipbench.api import NotApplicable
 
 from .activations import sorting_gain
-from .layers import Call, Slot, build_function, build_module, member, substitute
+from .layers import CASTS, Call, Slot, build_function, build_module, member, substitute
 from .ops import Input, Op, Step
+from .probe import duplicate
+from .replay import TOLERANCE, check_replay, probing_inputs
+
+_COARSE = 1e-5  # tolerance for a network that rounds to float32
 
 
 class _Tracer(fx.Tracer):
@@ -52,15 +57,63 @@ def read_network(module: nn.Module, shape: tuple[int, ...]) -> tuple[Step, ...]:
         shape: Shape of one input.
 
     Raises:
-        NotApplicable: It cannot be traced, or has an operation that is not known; the message names it.
+        NotApplicable: It cannot be traced, has an operation that is not known (the message names it), or gives other
+            values than what was read of it, as hooks and in-place changes make it do.
     """
-    clean = copy.deepcopy(module).eval().requires_grad_(False).cpu()
+    clean = _cast(duplicate(module).eval().requires_grad_(False).cpu(), torch.float64)
+    with torch.no_grad():
+        # First of all, because hooks that make weights, such as those of the old spectral_norm, make them only now.
+        result = _outputs(clean, shape)
+        try:
+            graph = _Tracer().trace(clean)
+        except Exception as error:
+            # a trace runs the network's own code, which may fail in any way on symbolic values
+            raise NotApplicable(f"the network's structure cannot be read ({_short(error)})") from error
+        reader = _Reader(clean, graph, shape)
+        steps = reader.steps()
+        if isinstance(result, Exception):
+            raise NotApplicable(f"the network does not run in float64, so its bounds cannot be checked ({_short(result)})")
+        suspects = {s.layer for s in steps if s.layer and has_hooks(clean.get_submodule(s.layer))}
+        # Casts to float32 are read as no change, so the comparison cannot be finer than they are.
+        check_replay(clean, steps, result, suspects, _COARSE if reader.rounds else TOLERANCE)
+    return steps
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """True where code of others runs around the `forward` of a module or of one inside it, or instead of it."""
+    if _everywhere._global_forward_hooks or _everywhere._global_forward_pre_hooks:
+        return True
+    return any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in module.modules())
+
+
+def _without_hooks(module: nn.Module) -> nn.Module:
+    for m in module.modules():
+        m._forward_hooks.clear()
+        m._forward_pre_hooks.clear()
+    return module
+
+
+def _cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The module itself in another precision, with the tensors that are neither parameters nor buffers."""
+    module.to(dtype)
+    for m in module.modules():
+        for name, value in list(vars(m).items()):
+            if isinstance(value, Tensor) and value.is_floating_point():
+                vars(m)[name] = value.to(dtype)
+    return module
+
+
+def _outputs(module: nn.Module, shape: tuple[int, ...]) -> Tensor | Exception:
+    """What the network gives for the probing inputs, or why it gives nothing."""
     try:
-        graph = _Tracer().trace(clean)
+        return module(probing_inputs(shape))
     except Exception as error:
-        # a trace runs the network's own code, which may fail in any way on symbolic values
-        raise NotApplicable(f"the network's structure cannot be read ({type(error).__name__}: {_first_line(error)})") from error
-    return _Reader(clean, graph, shape).steps()
+        # the network's own code may fail in any way; what cannot be read in it has the better message
+        return error
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:
@@ -71,18 +124,20 @@ class _Reader:
     """Executes a graph, constants in float64 and what depends on the input in float32."""
 
     def __init__(self, module: nn.Module, graph: fx.Graph, shape: tuple[int, ...]) -> None:
-        self.exact, self.rough = copy.deepcopy(module).double(), copy.deepcopy(module).float()
+        # Layers alone: what is attached to them shows in the comparison with the network.
+        self.exact = _without_hooks(copy.deepcopy(module))
+        self.rough = _cast(copy.deepcopy(self.exact), torch.float32)
+        self.rounds = False
         self.graph, self.shape = graph, shape
         self.env: dict[fx.Node, Any] = {}
         self.found: list[Step] = []
 
     def steps(self) -> tuple[Step, ...]:
         """All steps that the output needs."""
-        with torch.no_grad():
-            for node in self.graph.nodes:
-                if node.op == "output":
-                    return self._until(self.env.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None)
-                self.env[node] = self._value(node)
+        for node in self.graph.nodes:
+            if node.op == "output":
+                return self._until(self.env.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None)
+            self.env[node] = self._value(node)
         raise NotApplicable("the network returns nothing")
 
     def _until(self, result: Any) -> tuple[Step, ...]:
@@ -119,7 +174,8 @@ class _Reader:
         if not isinstance(value, Tensor) and not (
             isinstance(value, tuple | list) and any(isinstance(v, Tensor) for v in value)
         ):
-            return value  # a size: it depends on the shape alone
+            # A size depends on the shape alone; the precision meant is that of the constants.
+            return torch.float64 if value is torch.float32 else value
         call = Call(
             name=_name(node),
             target=self._target(node, self.exact),
@@ -143,8 +199,15 @@ class _Reader:
         sources = tuple(v.place for v in variables)
         if node.op == "call_module":
             module = self.exact.get_submodule(str(node.target))
-            return self._add(str(node.target), build_module(module, call), sources, value)
+            return self._add(str(node.target), build_module(module, call), sources, value, layer=str(node.target))
+        self._check_precision(call, value)
         return self._add(call.name, build_function(call, value), sources, value)
+
+    def _check_precision(self, call: Call, value: Tensor) -> None:
+        if value.is_floating_point() and value.dtype.itemsize < 4:
+            dtype = str(value.dtype).removeprefix("torch.")
+            raise NotApplicable(f"the operation {call.name} rounds to {dtype}, which is not Lipschitz; leave the cast out")
+        self.rounds |= call.name in CASTS and value.dtype != torch.float64
 
     def _member(self, node: fx.Node, args: tuple[Any, ...]) -> _Variable:
         several: _Several = args[0]
@@ -168,10 +231,10 @@ class _Reader:
             return _method(str(node.target))
         return node.target  # type: ignore[return-value]
 
-    def _add(self, name: str, op: Op, sources: tuple[int, ...], value: Tensor) -> _Variable:
+    def _add(self, name: str, op: Op, sources: tuple[int, ...], value: Tensor, layer: str = "") -> _Variable:
         if not value.is_floating_point() or value.ndim == 0 or value.shape[0] != 1:
             raise NotApplicable(f"the operation {name} gives no row of real numbers for each input")
-        self.found.append(Step(name=name, op=op, sources=sources, shape=tuple(value.shape[1:])))
+        self.found.append(Step(name=name, op=op, sources=sources, shape=tuple(value.shape[1:]), layer=layer))
         return _Variable(len(self.found) - 1, value.float())
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from lipbench.api import Context, InvalidInput, Value
 
-from ..certify import certify_pairs, diameter, lower_bound, pairs_in_region, raw_ratios
+from ..certify import ball_room, certify_pairs, diameter, lower_bound, pairs_in_region, raw_ratios
+from ..diagnostics import sampled
+from ..pairsource import box_ends
 from ..result import Estimator
 from ..rounding import Reference, d_min, lengths
 from ..task import NetworkOnRegion
@@ -68,14 +70,21 @@ class PairAscent(Estimator):
             _climb(evidence, _Region(evidence, centres[rows], *limits), x[rows], delta[rows], self.steps, self._step(evidence))
             for rows in _groups(len(x), evidence)
         ]
-        best, x, y = (torch.cat([p[i] for p in parts]) for i in range(3))
+        best, x, y, when = (torch.cat([getattr(p, name) for p in parts]) for name in ("best", "x", "y", "when"))
+        heights = torch.stack([p.heights for p in parts]).amax(0)
         top = best.argsort(descending=True, stable=True)[:_RECHECK]
         certified = certify_pairs(evidence, x[top], y[top], k_raw=best[top], reference=reference)
+
+        def origin(i: int) -> dict[str, Any]:
+            return {"restart": int(top[i]), "step": int(when[top[i]]), "how": "the pair of the restart after the step"}
+
         return lower_bound(
             evidence,
             x[top],
             y[top],
             certified,
+            origin=origin,
+            trace=sampled(step=range(self.steps + 1), best=heights.tolist()),
             eps_out=noise,
             d_min=limits[0],
             r_max=limits[1],
@@ -99,7 +108,7 @@ class PairAscent(Estimator):
 
     def _starts(self, evidence: NetworkOnRegion, ctx: Context) -> tuple[Tensor, Tensor, Tensor]:
         """x, delta and the centre of each restart's ball (unused where the region is the box)."""
-        x, y = (ends[: self.restarts].float() for ends in pairs_in_region(evidence))
+        x, y = (ends.float() for ends in pairs_in_region(evidence).first(self.restarts))
         g = ctx.generator("restarts")
         size = (self.restarts - len(x), *evidence.spec.shape)
         width = evidence.high - evidence.low
@@ -132,16 +141,17 @@ class _Region:
         x = torch.maximum(torch.minimum(x, high - delta.clamp_min(0)), low - delta.clamp_max(0))
         if self.evidence.radius is None:
             return x, delta
-        # Towards the centre until both ends are in the ball; both stay in the box, as the centre is in it.
+        # Towards the centre until both ends are in the ball, also when rounded; both stay in the box, as the centre is in it.
         reach = torch.maximum(lengths(x - self.centres, norm), lengths(x + delta - self.centres, norm)).clamp_min(1e-30)
-        shrink = _column((self.evidence.radius * (1 - 1e-5) / reach).clamp_max(1), x)
+        room = ball_room(self.evidence, self.evidence.radius, self.centres, x.dtype, self.evidence.probe.dtype)
+        shrink = _column((room.to(x.dtype) / reach).clamp_max(1), x)
         return self.centres + (x - self.centres) * shrink, delta * shrink
 
     def ends(self, x: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
         """The two stored numbers that f is given: inside the box also after rounding."""
-        e = self.evidence
-        dtype = e.probe.dtype
-        return x.to(dtype).clamp(e.low, e.high), (x + delta).to(dtype).clamp(e.low, e.high)
+        dtype = self.evidence.probe.dtype
+        low, high = box_ends(self.evidence.spec, dtype)
+        return x.to(dtype).clamp(low, high), (x + delta).to(dtype).clamp(low, high)
 
 
 def _column(v: Tensor, like: Tensor) -> Tensor:
@@ -154,15 +164,29 @@ def _groups(count: int, evidence: NetworkOnRegion) -> Iterator[slice]:
         yield slice(start, min(count, start + size))
 
 
-def _climb(
-    evidence: NetworkOnRegion, region: _Region, x: Tensor, delta: Tensor, steps: int, lr: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The best ratio of each restart, float64 on the CPU, with its two stored ends."""
+@dataclass(frozen=True, kw_only=True)
+class _Climbed:
+    """What R restarts found."""
+
+    best: Tensor
+    """(R,) the best ratio of each, float64 on the CPU."""
+    x: Tensor
+    """(R, *shape) its first stored end."""
+    y: Tensor
+    """(R, *shape) its second stored end."""
+    when: Tensor
+    """(R,) after how many steps it was found."""
+    heights: Tensor
+    """(steps + 1,) the best ratio of all restarts so far."""
+
+
+def _climb(evidence: NetworkOnRegion, region: _Region, x: Tensor, delta: Tensor, steps: int, lr: float) -> _Climbed:
     probe = evidence.probe
     x, delta = region.project(x, delta)
     x, delta = x.requires_grad_(), delta.requires_grad_()
     adam = torch.optim.Adam([x, delta], lr=lr, maximize=True)
-    best = torch.full((len(x),), -1.0, dtype=torch.float64)
+    best, heights = torch.full((len(x),), -1.0, dtype=torch.float64), torch.empty(steps + 1, dtype=torch.float64)
+    when = torch.zeros(len(x), dtype=torch.int64)
     kept_x, kept_y = region.ends(x.detach(), delta.detach())
     for step in range(steps + 1):
         first, second = region.ends(x, delta)
@@ -172,7 +196,8 @@ def _climb(
         gap = lengths(first.to(wide) - second.to(wide), evidence.norm)
         ratio = torch.where(gap > 0, top / gap.clamp_min(1e-30), 0.0).detach().double()
         better = ratio > best
-        best = torch.where(better, ratio, best)
+        best, when[better] = torch.where(better, ratio, best), step
+        heights[step] = best.max()
         kept_x[better], kept_y[better] = first.detach()[better], second.detach()[better]
         if step == steps:
             break
@@ -183,4 +208,4 @@ def _climb(
         with torch.no_grad():
             moved = region.project(x, delta)
             x.copy_(moved[0]), delta.copy_(moved[1])
-    return best, kept_x, kept_y
+    return _Climbed(best=best, x=kept_x, y=kept_y, when=when, heights=heights)

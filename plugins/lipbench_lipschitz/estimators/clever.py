@@ -17,6 +17,7 @@ from torch import Tensor
 from lipbench.api import Context, NotApplicable, Value
 
 from ..balls import around, uniform_region
+from ..certify import witness
 from ..result import Estimator, bound
 from ..spectral import MAX_ENTRIES, Linearisation, operator_norm
 from ..task import NetworkOnRegion
@@ -69,13 +70,17 @@ class Clever(Estimator):
         radius = self.radius or evidence.radius
         self._check(evidence, radius)
         generator = ctx.generator("samples")
-        fits, scores = [], []
+        fits, peaks, scores = [], [], []
         for centre in evidence.points[: self.centres] if radius else evidence.points[:1]:
             covector, gap = _margin(evidence, centre) if self.margin else (None, 0.0)
-            fits.append(fit_end_point(self._maxima(evidence, centre, radius, covector, generator), _same(evidence)))
+            maxima, peak = self._maxima(evidence, centre, radius, covector, generator)
+            fits.append(fit_end_point(maxima, _same(evidence)))
+            peaks.append(peak)
             if self.margin and radius:
                 scores.append(min(gap / fits[-1].location, radius) if fits[-1].location > 0 else radius)
-        best = max(fits, key=lambda f: f.location)
+        chosen = max(range(len(fits)), key=lambda i: fits[i].location)
+        best, peak = fits[chosen], peaks[chosen]
+        origin = {"centre": chosen if radius else None, "batch": peak.batch, "sample": peak.sample}
         extras: dict[str, Any] = {"score": scores} if scores else {}
         if self.radius is not None:
             extras["region"] = f"ball({self.radius:g})"
@@ -92,6 +97,7 @@ class Clever(Estimator):
             shape=best.shape,
             scale=best.scale,
             fitted=best.fitted,
+            witness=witness(evidence.norm, origin | {"how": "the draw with sample_max"}, at=peak.at),
             **extras,
         )
 
@@ -109,21 +115,36 @@ class Clever(Estimator):
         radius: float | None,
         covector: Tensor | None,
         generator: torch.Generator,
-    ) -> np.ndarray:
-        """(batches,) largest norms."""
+    ) -> tuple[np.ndarray, _Peak]:
+        """(batches,) largest norms, and where the largest of all was found."""
         probe = evidence.probe
         entries = probe.inputs * (1 if covector is not None else probe.outputs)
         together = max(1, min(self.batches, MAX_ENTRIES // max(1, entries * self.samples)))
-        parts = []
+        parts: list[Tensor] = []
+        peak = _Peak(norm=-1.0, at=centre, batch=0, sample=0)
         for first in range(0, self.batches, together):
             count = min(together, self.batches - first)
             if radius is None:
                 x = uniform_region(evidence, count * self.samples, generator)
             else:
                 x = around(evidence, centre[None], radius, count * self.samples, generator)
-            norms = [_norms(evidence, part, covector) for part in x.split(probe.chunk)]
-            parts.append(torch.cat(norms).reshape(count, self.samples).amax(1))
-        return torch.cat(parts).cpu().numpy()
+            norms = torch.cat([_norms(evidence, part, covector) for part in x.split(probe.chunk)]).cpu()
+            parts.append(norms.reshape(count, self.samples).amax(1))
+            top = int(norms.argmax())
+            if float(norms[top]) > peak.norm:
+                batch, sample = divmod(top, self.samples)
+                peak = _Peak(norm=float(norms[top]), at=x[top].to(probe.dtype), batch=first + batch, sample=sample)
+        return torch.cat(parts).numpy(), peak
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Peak:
+    """The draw with the largest norm."""
+
+    norm: float
+    at: Tensor
+    batch: int
+    sample: int
 
 
 def _norms(evidence: NetworkOnRegion, x: Tensor, covector: Tensor | None) -> Tensor:

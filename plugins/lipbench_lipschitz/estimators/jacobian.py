@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from lipbench.api import Context, NotApplicable, Value
 
 from ..balls import into_region, uniform_region
 from ..certify import certify_directions, lower_bound, nearest_centres
+from ..diagnostics import sampled
 from ..probe import Probe
 from ..result import Estimator
 from ..spectral import MAX_ENTRIES, Linearisation, jacobians, lanczos, power_iteration, pullback, steepest
@@ -62,7 +63,7 @@ class JacobianNorm(Estimator):
     def estimate(self, evidence: NetworkOnRegion, ctx: Context) -> Value:
         """Norms at all points, then pairs at the best ones."""
         how = self._choose(evidence)
-        points = evidence.points
+        points, given = evidence.points, len(evidence.points)
         if self.samples:
             points = torch.cat([points, uniform_region(evidence, self.samples, ctx.generator("samples"))])
         sigma, directions = _norms(evidence, points, how, self.iterations, ctx.generator("directions"))
@@ -72,6 +73,7 @@ class JacobianNorm(Estimator):
             directions,
             sigma,
             self.candidates,
+            lambda i: {"point": i} if i < given else {"sample": i - given},
             method=how,
             points=len(points),
             sigma_median=float(sigma.median()),
@@ -109,15 +111,26 @@ def _norms(
 
 
 def _certified(
-    evidence: NetworkOnRegion, x: Tensor, directions: Tensor, sigma: Tensor, candidates: int, **extras: Any
+    evidence: NetworkOnRegion,
+    x: Tensor,
+    directions: Tensor,
+    sigma: Tensor,
+    candidates: int,
+    named: Callable[[int], Mapping[str, int]],
+    **extras: Any,
 ) -> Value:
-    """The best certified pair at the points (N, n) with the largest `sigma`."""
+    """The best certified pair at the points (N, n) with the largest `sigma`, and how its point is called."""
     top = torch.argsort(sigma, descending=True, stable=True)[:candidates]
     shape = (-1, *evidence.spec.shape)
     best = int(top[0])
     where = [float(c) for c in x[best]] if x.shape[1] <= 64 else None
     certified, a, b = certify_directions(evidence, x[top].reshape(shape), directions[top].reshape(shape))
-    return lower_bound(evidence, a, b, certified, sigma=float(sigma[best]), sigma_at=where, **extras)
+
+    def origin(i: int) -> dict[str, Any]:
+        return {**named(int(top[i])), "how": "at distance d around the point, along its steepest direction"}
+
+    facts: dict[str, Any] = {"sigma": float(sigma[best]), "sigma_at": where, "sigma_from": dict(named(best)), **extras}
+    return lower_bound(evidence, a, b, certified, origin=origin, **facts)
 
 
 class JacobianAscent(Estimator):
@@ -170,17 +183,22 @@ class JacobianAscent(Estimator):
         width = evidence.high - evidence.low if evidence.radius is None else evidence.radius
         # Random steps may wander about on a plateau, so that they reach its edges.
         slack = 8 * torch.finfo(probe.dtype).eps if flat else 0.0
+        # Nothing is lost but the last bits on a plateau, so the best so far is the largest of a step.
+        heights = torch.full((self.steps + 1,), float(before), dtype=torch.float64)
         for climber in climbers:
             climber.length.fill_(self.step * width)
             move = _random_move(evidence, width, generator) if flat else _gradient_move(probe)
-            for _ in range(self.steps):
+            for step in range(self.steps):
                 climber.advance(evidence, move(climber), slack)
+                heights[step + 1] = max(heights[step + 1], climber.sigma.max())
         return _certified(
             evidence,
             torch.cat([c.x for c in climbers]).cpu(),
             torch.cat([c.v for c in climbers]).double().cpu(),
             torch.cat([c.sigma for c in climbers]).cpu(),
             self.candidates,
+            lambda i: {"restart": i},
+            trace=sampled(step=range(self.steps + 1), sigma=heights.cummax(0).values.tolist()),
             search="hill climbing" if flat else "gradient",
             sigma_start=float(before),
             restarts=self.restarts,

@@ -10,20 +10,27 @@ from typing import Annotated
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_matrix, diags_array, eye_array, hstack, vstack
+from scipy.sparse import diags_array, eye_array
 from torch import Tensor
 
 from lipbench.api import Context, NotApplicable, Value
 
 from ..activations import Activation
 from ..chain import Dense, dense_chain
-from ..intervals import Interval, affine, preactivations, slope_range
+from ..intervals import Interval, affine, jacobian_range, preactivations, slope_range
+from ..mixed_integer import Program
+from ..patterns import Inside, Pattern, gradient, look_inside, pattern_at
 from ..result import Estimator, bound
 from ..task import NetworkOnRegion
 from .interval import region_boxes
 
-Terms = Sequence[tuple[slice, np.ndarray | csr_matrix]]
+# What HiGHS may violate a row or an integer by; the dual bound is off by up to this share of the big-M constants.
+SOLVER_TOLERANCE = 1e-6
+# Kinks that are known no better than this share of the box leave no exact value.
+WORST_RESOLUTION = 1e-6
+# Points whose gradients set the scale of the objective.
+SAMPLES = 64
+MAX_WITNESS = 1000
 
 
 class Milp(Estimator):
@@ -31,9 +38,15 @@ class Milp(Estimator):
 
     For one output this is the largest ||grad f||_1; for more it is the largest over the outputs, one program each. Neurons
     are on or off by binary variables, the products of the backward pass are written with big-M rows, the constants of which
-    come from interval bounds, and signs of the gradient are binary as well. The value is recomputed in float64 from the
-    winning activation pattern, and the solver's dual bound is the upper end of the interval. If the node limit stops the
-    solver first, the dual bound is reported as an upper bound instead.
+    come from interval bounds, and signs of the gradient are binary as well. Each neuron is scaled to values of about 1, as
+    the solver's tolerances are absolute.
+
+    On a kink both states of a neuron are feasible, so the winning pattern may belong to no piece of the network at all. A
+    linear program therefore looks for the largest cube in its piece. Where the cube is narrower than `resolution` (in the
+    extras, a share of the box) the states in conflict are excluded and the program is solved again. The value is the float64
+    gradient at a point inside the winning piece (`witness`); the upper end of the interval is the solver's dual bound,
+    widened by its tolerance. If the node limit or `rounds` ends this first, or the solver's numbers do not fit together, the
+    dual bound is reported as an upper bound that is not ranked.
 
     Cost: no pass through the network; exponential in the number of neurons that are unstable on the region, seconds for 20.
 
@@ -44,6 +57,7 @@ class Milp(Estimator):
             machine).
         gap: Relative gap between the dual bound and the best solution at which a program is solved.
         outputs: Largest number of outputs, as each is a program of its own.
+        rounds: Largest number of times that each program is solved, to exclude patterns that hold on kinks only.
     """
 
     def __init__(
@@ -52,8 +66,9 @@ class Milp(Estimator):
         node_limit: Annotated[int, Field(ge=1)] = 100_000,
         gap: Annotated[float, Field(ge=0, lt=1)] = 1e-6,
         outputs: Annotated[int, Field(ge=1)] = 16,
+        rounds: Annotated[int, Field(ge=1)] = 64,
     ) -> None:
-        self.node_limit, self.gap, self.outputs = node_limit, gap, outputs
+        self.node_limit, self.gap, self.outputs, self.rounds = node_limit, gap, outputs, rounds
 
     def estimate(self, evidence: NetworkOnRegion, ctx: Context) -> Value:
         """Solve one program for each box and output."""
@@ -64,36 +79,105 @@ class Milp(Estimator):
         chain = dense_chain(evidence.probe.source, evidence.spec.shape)
         layers = _layers(chain)
         boxes = region_boxes(evidence)
-        solved = [
-            _solve(chain, layers, Interval(mid=boxes.mid[i : i + 1], rad=boxes.rad[i : i + 1]), row, self.node_limit, self.gap)
-            for i in range(len(boxes.mid))
-            for row in range(evidence.probe.outputs)
-        ]
-        value, dual = max(s.value for s in solved), max(s.dual for s in solved)
-        exact = all(s.optimal for s in solved)
+        starts = ctx.rng("scale").uniform(-1.0, 1.0, (SAMPLES, evidence.probe.inputs))
+        solved = []
+        for i in range(len(boxes.mid)):
+            problem = _Problem(chain, layers, Interval(mid=boxes.mid[i : i + 1], rad=boxes.rad[i : i + 1]), starts)
+            solved += [self._solve(problem, row) for row in range(evidence.probe.outputs)]
+        best = max(solved, key=lambda s: s.value)
+        dual = max(s.dual for s in solved)
+        reason = next((s.reason for s in solved if s.reason is not None and s.dual > best.value), None)
         return bound(
             evidence,
-            value if exact else dual,
-            kind="exact" if exact else "upper",
+            best.value if reason is None else dual,
+            kind="exact" if reason is None else "upper",
             scope="box" if evidence.radius is None else "ball",
-            certified=exact,
-            unranked=None if exact else f"the node limit {self.node_limit} stopped the solver before the gap {self.gap:g}",
-            interval=(value, max(value, dual), "mixed-integer gap"),
+            certified=reason is None,
+            unranked=reason,
+            interval=(best.value, max(best.value, dual), "mixed-integer gap"),
+            witness=best.point.tolist() if len(best.point) <= MAX_WITNESS else None,
+            resolution=max(s.resolution for s in solved),
             nodes=sum(s.nodes for s in solved),
             binaries=max(s.binaries for s in solved),
             programs=len(solved),
+            excluded=sum(s.excluded for s in solved),
         )
+
+    def _solve(self, problem: _Problem, row: int) -> _Solved:
+        """Maximise the l1 norm of the gradient of one output over one box."""
+        best = problem.attained(row, problem.samples)
+        program = _Encoded(problem, row, best.value)
+        turns: list[_Found] = []
+        resolution = 0.0
+        reason: str | None = f"after {self.rounds} rounds the best activation pattern still holds on a kink only"
+        while len(turns) < self.rounds:
+            found = program.solve(self.node_limit, self.gap)
+            turns.append(found)
+            if found.pattern is None or found.stopped is not None:
+                reason = found.stopped
+                break
+            inside = look_inside(problem.layers, found.pattern, problem.free, problem.box)
+            resolution = max(resolution, inside.needed)
+            if inside.point is not None:
+                best = max(best, problem.attained(row, inside.point[None]), key=lambda b: b.value)
+                reason = _doubt(best.value, found.dual, self.gap, program.slack, resolution)
+                break
+            if not inside.conflicts:
+                reason = "the linear program that looks inside the best piece failed"
+                break
+            program.exclude(found.pattern, inside)
+        return _Solved(
+            value=best.value,
+            point=best.point,
+            # without an answer the first bound is taken, which has no piece excluded
+            dual=turns[-1 if reason is None else 0].dual,
+            reason=reason,
+            resolution=resolution,
+            nodes=sum(t.nodes for t in turns),
+            binaries=program.binaries,
+            excluded=len(turns) - 1,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attained:
+    value: float
+    """||grad||_1 of one output at a point."""
+    point: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    pattern: Pattern | None
+    dual: float
+    """No pattern that is left has a larger gradient."""
+    nodes: int
+    stopped: str | None
+    """Why the program was not solved to the gap."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Solved:
     value: float
-    """||grad||_1 of the best activation pattern, recomputed."""
+    point: np.ndarray
     dual: float
-    """No pattern has more."""
-    optimal: bool
+    reason: str | None
+    """Why the value is not known to be the largest."""
+    resolution: float
     nodes: int
     binaries: int
+    excluded: int
+
+
+def _doubt(value: float, dual: float, gap: float, slack: float, resolution: float) -> str | None:
+    """Why an attained value and a dual bound do not make an exact value."""
+    if resolution > WORST_RESOLUTION:
+        return f"rounding leaves the kinks uncertain by {resolution:.1g} of the box"
+    if value > dual:
+        return "the solver's dual bound is below a gradient that is attained"
+    if value < (1 - gap) * dual - 3 * slack:
+        return "the gradient of the solver's best pattern is below the value that the solver gave it"
+    return None
 
 
 def _layers(chain: Sequence[Dense | Activation]) -> list[Dense]:
@@ -103,126 +187,158 @@ def _layers(chain: Sequence[Dense | Activation]) -> list[Dense]:
             raise NotApplicable(f"milp needs ReLU activations, the network has {step.name}; use interval_jacobian or schur")
     if isinstance(chain[-1], Activation):
         raise NotApplicable("milp needs a network that ends with a linear layer; use regions or interval_jacobian")
+    if len(chain) == 1:
+        raise NotApplicable("milp needs at least one hidden layer; a linear network's constant is its spectral_product")
     return [s for s in chain if isinstance(s, Dense)]
 
 
-class _Program:
-    """A mixed-integer linear program that grows by blocks."""
-
-    def __init__(self) -> None:
-        self.low: list[np.ndarray] = []
-        self.high: list[np.ndarray] = []
-        self.integral: list[np.ndarray] = []
-        self.size = 0
-        self.blocks: list[tuple[Terms, np.ndarray, np.ndarray]] = []
-
-    def variables(self, low: np.ndarray, high: np.ndarray, integral: bool = False) -> slice:
-        """Add variables between bounds; their place in the solution."""
-        self.low.append(low)
-        self.high.append(high)
-        self.integral.append(np.full(len(low), int(integral)))
-        first, self.size = self.size, self.size + len(low)
-        return slice(first, self.size)
-
-    def at_most(self, terms: Terms, high: np.ndarray) -> None:
-        """Add rows sum_i A_i x_i <= high."""
-        self.blocks.append((terms, np.full(len(high), -np.inf), high))
-
-    def equal(self, terms: Terms, value: np.ndarray) -> None:
-        """Add rows sum_i A_i x_i = value."""
-        self.blocks.append((terms, value, value))
-
-    def _matrix(self, terms: Terms, rows: int) -> csr_matrix:
-        parts, place = [], 0
-        for where, matrix in sorted(terms, key=lambda t: t[0].start):
-            parts += [csr_matrix((rows, where.start - place)), csr_matrix(matrix)]
-            place = where.stop
-        return hstack([*parts, csr_matrix((rows, self.size - place))], format="csr")
-
-    def maximise(self, what: slice, node_limit: int, gap: float) -> tuple[np.ndarray | None, float, int, bool]:
-        """Maximise the sum of some variables: solution, dual bound, nodes, whether solved to the gap."""
-        cost = np.zeros(self.size)
-        cost[what] = -1.0
-        rows = vstack([self._matrix(terms, len(low)) for terms, low, _ in self.blocks], format="csc")
-        low, high = (np.concatenate([b[i] for b in self.blocks]) for i in (1, 2))
-        found = milp(
-            cost,
-            integrality=np.concatenate(self.integral),
-            bounds=Bounds(np.concatenate(self.low), np.concatenate(self.high)),
-            constraints=LinearConstraint(rows, low, high),
-            options={"node_limit": node_limit, "mip_rel_gap": gap},
-        )
-        dual = getattr(found, "mip_dual_bound", None)
-        return found.x, np.inf if dual is None else -dual, int(found.mip_node_count or 0), found.status == 0
+def _power(size: np.ndarray | float) -> np.ndarray:
+    """The nearest powers of two, which scale without rounding; 1 for 0."""
+    size = np.asarray(size, dtype=np.float64)
+    return np.exp2(np.clip(np.round(np.log2(np.where(size > 0, size, 1.0))), -300, 300))
 
 
-def _solve(
-    chain: Sequence[Dense | Activation], layers: Sequence[Dense], box: Interval, row: int, node_limit: int, gap: float
-) -> _Solved:
-    """Maximise the l1 norm of the gradient of one output over one box."""
-    inputs = preactivations(chain, box)
-    states = [slope_range(s, x) for s, x in zip([s for s in chain if isinstance(s, Activation)], inputs, strict=True)]
-    weights = [layer.weight.numpy() for layer in layers]
-    program = _Program()
-    x = program.variables(_flat(box.low), _flat(box.high))
-    switches: list[slice] = []
-    for layer, state, z in zip(layers, states, inputs, strict=False):
-        x, on = _neurons(program, x, layer, z, state)
-        switches.append(on)
-    v, size = _backward(program, layers, states, switches, row)
-    total = _absolute(program, weights[0].T, v, size)
-    solution, dual, nodes, optimal = program.maximise(total, node_limit, gap)
-    if solution is None or not np.isfinite(dual):
-        raise NotApplicable("the program found no solution within its node limit; raise node_limit, or use interval_jacobian")
-    gradient = weights[-1][row]
-    for weight, on in zip(reversed(weights[:-1]), reversed(switches), strict=True):
-        gradient = (gradient * np.round(solution[on])) @ weight
-    binaries = int(sum(k.sum() for k in program.integral))
-    return _Solved(value=float(np.abs(gradient).sum()), dual=dual, optimal=optimal, nodes=nodes, binaries=binaries)
+class _Problem:
+    """A network on one box, scaled: inputs within [-1, 1], neurons of size 1 and those that are always on around zero."""
+
+    def __init__(self, chain: Sequence[Dense | Activation], layers: Sequence[Dense], box: Interval, starts: np.ndarray) -> None:
+        self.layers, self.box = layers, box
+        mid, rad = box.mid[0].numpy(), box.rad[0].numpy()
+        self.samples = mid + rad * starts
+        inputs = preactivations(chain, box)
+        self.states = [slope_range(s, x) for s, x in zip([s for s in chain if isinstance(s, Activation)], inputs, strict=True)]
+        self.free = [_flat(s.rad) > 0.25 for s in self.states]
+        self.most = jacobian_range(chain, self.states).magnitude()[0].sum(1).numpy()
+        """No gradient of an output has a larger l1 norm."""
+        self.unit = float(_power(rad.max()))
+        self.matrices, self.biases, self.ranges = [], [], []
+        scale, shift, first = 1.0 / rad, mid, layers[0].weight.numpy()
+        for layer, z, state in zip(layers[:-1], inputs, self.states, strict=True):
+            weight, on = layer.weight.numpy(), _flat(state.low) > 0.5
+            offset = np.where(on, _flat(z.mid), 0.0)
+            low, high = _flat(z.low) - offset, _flat(z.high) - offset
+            size = 1.0 / _power(np.maximum(np.abs(low), np.abs(high)))
+            self.matrices.append(size[:, None] * weight / scale)
+            self.biases.append(size * (layer.bias.numpy() + weight @ shift - offset))
+            self.ranges.append((np.minimum(size * low, 0.0), np.maximum(size * high, 0.0)))
+            if layer is layers[0]:
+                self.first = size[:, None] * first * self.unit
+                """The first layer as it is met by the gradient."""
+            scale, shift = size, offset
+        self.last = layers[-1].weight.numpy() / scale
+
+    def attained(self, row: int, points: np.ndarray) -> _Attained:
+        """The largest gradient at some points (N, n)."""
+        patterns = pattern_at(self.layers, points)
+        sizes = [float(np.abs(gradient(self.layers, [p[i] for p in patterns], row)).sum()) for i in range(len(points))]
+        best = int(np.argmax(sizes))
+        return _Attained(value=sizes[best], point=points[best])
+
+
+class _Encoded:
+    """The program of one output on one box."""
+
+    def __init__(self, problem: _Problem, row: int, sample: float) -> None:
+        self.problem, self.program = problem, Program()
+        self.most = float(problem.most[row])
+        self.slack = SOLVER_TOLERANCE * self.most
+        # the objective is 1 for a gradient like the sample's, as the absolute gap is fixed
+        self.size = float(_power((sample or self.most) * problem.unit))
+        x = self.program.variables(-np.ones(problem.first.shape[1]), np.ones(problem.first.shape[1]))
+        self.switches: list[slice] = []
+        for k in range(len(problem.matrices)):
+            x, on = _neurons(self.program, x, problem, k)
+            _join_twins(self.program, problem.layers[k], on)
+            self.switches.append(on)
+        v, size = _backward(self.program, problem, self.switches, problem.last[row] / self.size)
+        self.total = _absolute(self.program, problem.first.T, v, size)
+
+    @property
+    def binaries(self) -> int:
+        """Number of binary variables."""
+        return int(sum(k.sum() for k in self.program.integral))
+
+    def solve(self, node_limit: int, gap: float) -> _Found:
+        """Maximise; the dual bound is widened by the solver's tolerance."""
+        solution, dual, nodes, stopped = self.program.maximise(self.total, node_limit, gap)
+        pattern = None if solution is None else [np.round(solution[on]) for on in self.switches]
+        dual = min(dual * self.size / self.problem.unit + self.slack, self.most)
+        return _Found(pattern=pattern, dual=dual, nodes=nodes, stopped=stopped)
+
+    def exclude(self, pattern: Pattern, inside: Inside) -> None:
+        """Forbid each of the conflicts together with the pattern's states of all layers below."""
+        below = [self._states(k, self.problem.free[k], pattern[k]) for k in range(inside.layer)]
+        for conflict in inside.conflicts:
+            on = np.zeros(len(pattern[inside.layer]))
+            chosen = np.zeros(len(on), dtype=bool)
+            chosen[list(conflict)] = True
+            on[list(conflict)] = list(conflict.values())
+            parts = [*below, self._states(inside.layer, chosen, on)]
+            self.program.at_most([(where, row) for where, row, _ in parts], np.array([sum(ones for *_, ones in parts) - 1.0]))
+
+    def _states(self, k: int, chosen: np.ndarray, on: np.ndarray) -> tuple[slice, np.ndarray, float]:
+        """A row that is as large as the last number where the chosen neurons have these states, and less elsewhere."""
+        return self.switches[k], np.where(chosen, 2 * on - 1, 0.0)[None], float(on[chosen].sum())
 
 
 def _flat(t: Tensor) -> np.ndarray:
     return t.flatten().numpy()
 
 
-def _neurons(program: _Program, x: slice, layer: Dense, z: Interval, state: Interval) -> tuple[slice, slice]:
+def _neurons(program: Program, x: slice, problem: _Problem, k: int) -> tuple[slice, slice]:
     """Add h = relu(W x + b) with a binary a for each neuron, fixed where the neuron is stable: where h and a are."""
-    weight, bias = layer.weight.numpy(), layer.bias.numpy()
-    low, high = np.minimum(_flat(z.low), 0.0), np.maximum(_flat(z.high), 0.0)
+    weight, bias, (low, high), state = problem.matrices[k], problem.biases[k], problem.ranges[k], problem.states[k]
+    least, most = np.round(_flat(state.low)), np.round(_flat(state.high))
     one = eye_array(len(bias), format="csr")
-    h = program.variables(np.zeros(len(bias)), high)
-    on = program.variables(np.round(_flat(state.low)), np.round(_flat(state.high)), integral=True)
+    h = program.variables(low * least, high * most)
+    on = program.variables(least, most, integral=True)
     program.at_most([(x, weight), (h, -one)], -bias)  # h >= z
     program.at_most([(x, -weight), (h, one), (on, diags_array(-low))], bias - low)  # h <= z - low (1 - a)
     program.at_most([(h, one), (on, diags_array(-high))], np.zeros(len(bias)))  # h <= high a
     return h, on
 
 
-def _backward(
-    program: _Program, layers: Sequence[Dense], states: Sequence[Interval], switches: Sequence[slice], row: int
-) -> tuple[slice, Interval]:
+def _join_twins(program: Program, layer: Dense, on: slice) -> None:
+    """Neurons that are multiples of one another have one kink: equal states, or opposite ones for a negative factor."""
+    rows = torch.cat([layer.weight, layer.bias[:, None]], 1).numpy()
+    unit = np.arange(len(rows))
+    pivot = np.abs(rows).argmax(1)
+    top = rows[unit, pivot]
+    for i in unit[top != 0]:
+        rest = unit[i + 1 :]
+        same = (rows[rest] * top[i] == rows[i] * rows[rest, pivot[i]][:, None]).all(1) & (rows[rest, pivot[i]] != 0)
+        if same.any():
+            j = rest[same][0]  # the others follow from their own pairs
+            agree = top[i] * rows[j, pivot[i]] > 0
+            row = np.zeros((1, len(rows)))
+            row[0, i], row[0, j] = 1.0, -1.0 if agree else 1.0
+            program.equal([(on, row)], np.array([0.0 if agree else 1.0]))
+
+
+def _backward(program: Program, problem: _Problem, switches: Sequence[slice], last: np.ndarray) -> tuple[slice, Interval]:
     """Add the backward pass of one output down to the outputs of the first layer's neurons: variables and their range."""
-    last = layers[-1].weight[row : row + 1]
-    fixed = Interval(mid=last, rad=torch.zeros_like(last))
-    v: slice | None = None
-    for k in range(len(layers) - 2, -1, -1):
-        # g arrives from above, v = a g leaves; at the top g is a constant.
-        g = fixed if v is None else affine(fixed, layers[k + 1].weight.T)
-        zeros = torch.zeros_like(g.mid)
-        fixed = Interval.between(torch.minimum(g.low, zeros), torch.maximum(g.high, zeros))
+    top = torch.from_numpy(last)[None]
+    g = Interval(mid=top, rad=torch.zeros_like(top))
+    fixed = _with_zero(g)
+    v = program.variables(_flat(fixed.low), _flat(fixed.high))
+    one = eye_array(len(last), format="csr")
+    program.equal([(switches[-1], diags_array(-last)), (v, one)], np.zeros(len(last)))  # v = a g, and g is constant
+    for k in range(len(switches) - 2, -1, -1):
+        # g arrives from above, v = a g leaves
+        transposed = problem.matrices[k + 1].T
+        fixed = _with_zero(affine(fixed, torch.from_numpy(np.ascontiguousarray(transposed))))
         left = program.variables(_flat(fixed.low), _flat(fixed.high))
-        one = eye_array(left.stop - left.start, format="csr")
-        if v is None:
-            program.equal([(switches[k], diags_array(-_flat(g.mid))), (left, one)], np.zeros(one.shape[0]))
-        else:
-            _product(program, layers[k + 1].weight.T.numpy(), v, switches[k], left, fixed)
+        _product(program, transposed, v, switches[k], left, fixed)
         v = left
-    if v is None:
-        raise NotApplicable("milp needs at least one hidden layer; a linear network's constant is its spectral_product")
     return v, fixed
 
 
-def _product(program: _Program, transposed: np.ndarray, v: slice, on: slice, left: slice, size: Interval) -> None:
+def _with_zero(g: Interval) -> Interval:
+    zeros = torch.zeros_like(g.mid)
+    return Interval.between(torch.minimum(g.low, zeros), torch.maximum(g.high, zeros))
+
+
+def _product(program: Program, transposed: np.ndarray, v: slice, on: slice, left: slice, size: Interval) -> None:
     """Add left = a * g with g = W^T v, where g and 0 lie within `size`."""
     low, high = _flat(size.low), _flat(size.high)
     one = eye_array(len(low), format="csr")
@@ -233,7 +349,7 @@ def _product(program: _Program, transposed: np.ndarray, v: slice, on: slice, lef
     program.at_most([(v, transposed), (left, -one), (on, diags_array(high))], high)  # left >= g - high (1 - a)
 
 
-def _absolute(program: _Program, transposed: np.ndarray, v: slice, size: Interval) -> slice:
+def _absolute(program: Program, transposed: np.ndarray, v: slice, size: Interval) -> slice:
     """Add t = |W^T v| with a binary sign for each coordinate: where t is."""
     y = affine(size, torch.from_numpy(np.ascontiguousarray(transposed)))
     low, high = _flat(y.low), _flat(y.high)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -13,18 +14,18 @@ from torch import Tensor
 from lipbench.api import Context, Value
 
 from ..certify import (
-    Certified,
     certify_directions,
     certify_pairs,
-    is_certified,
+    confined,
     lower_bound,
     pairs_in_region,
     raw_ratios,
     region_scope,
     witness,
 )
-from ..diagnostics import Trace, batch_dependence, differing_coordinates, retrace, trace_signs
+from ..diagnostics import Trace, batch_dependence, differing_coordinates, retrace, sampled, trace_signs
 from ..linesearch import Search, Stop, groups, halve, merge, noise_adjusted, replay
+from ..pairsource import Pairs
 from ..probe import Probe
 from ..result import Estimator, bound
 from ..rounding import Reference, d_min, lengths
@@ -67,11 +68,16 @@ class RandomPairs(Estimator):
 
     def estimate(self, evidence: NetworkOnRegion, ctx: Context) -> Value:
         """Compare all pairs, certify the steepest."""
-        x, y = pairs_in_region(evidence)
-        raw = torch.cat([raw_ratios(evidence, x[rows], y[rows]) for rows in groups(len(x), x)])
+        pairs = pairs_in_region(evidence)
+        raw = torch.cat([raw_ratios(evidence, *pairs.take(rows)) for rows in _groups(pairs)])
         top = raw.argsort(descending=True, stable=True)[: self.recheck]
-        certified = certify_pairs(evidence, x[top], y[top], k_raw=raw[top])
-        return lower_bound(evidence, x[top], y[top], certified, pairs=len(x), per_pair=quartiles(raw))
+        x, y = pairs.take(top)
+        certified = certify_pairs(evidence, x, y, k_raw=raw[top])
+
+        def origin(i: int) -> dict[str, Any]:
+            return {"pair": int(top[i]), "how": "the pair as drawn"}
+
+        return lower_bound(evidence, x, y, certified, origin=origin, pairs=len(pairs), per_pair=quartiles(raw))
 
 
 class LineSearch(Estimator):
@@ -104,74 +110,78 @@ class LineSearch(Estimator):
 
     def estimate(self, evidence: NetworkOnRegion, ctx: Context) -> Value:
         """Search in the task's precision, certify in float64."""
-        sound = self.stop == "d_min"
-        found = _search(evidence, self.epsilon, self.tau, sound)
-        effort, search, reference = Effort.of(found.reference), found.search, found.reference
+        found = _search(evidence, self.epsilon, self.tau, self.stop == "d_min")
+        effort, search = Effort.of(found.reference), found.search
         top = found.sure.argsort(descending=True, stable=True)[: effort.pairs]
         rounds = found.round[top]
-        certified = certify_pairs(
-            evidence,
-            *replay(found.x[top], found.y[top], search.left[:, top], rounds),
-            k_raw=search.ratio[rounds, top],
-            reference=reference,
-        )
-        pair = int(top[certified.best()]) if sound else int(search.final_ratio().argmax())
-        trace = retrace(evidence, reference, found.x, found.y, search, pair, effort.entries, int(found.round[pair]))
-        entry = trace.certified.best() if sound else len(trace.entries) - 1
-        facts = self._facts(found, trace, entry, pair)
-        facts["k_cert"] = max(float(certified.k_cert.max()), float(trace.certified.k_cert.max()))
-        facts["rechecked_pairs"], facts["batch_dependence"] = len(top), batch_dependence(evidence.probe, found.x[:4])
-        return self._value(evidence, trace.certified, entry, facts)
+        x, y = replay(*found.pairs.take(top), search.left[:, top], rounds)
+        certified = certify_pairs(evidence, x, y, k_raw=search.ratio[rounds, top], reference=found.reference)
+        certified = confined(evidence, x, y, certified)
+        facts: dict[str, Any] = {
+            "rechecked_pairs": len(top),
+            "batch_dependence": batch_dependence(evidence.probe, found.pairs.first(4)[0]),
+        }
 
-    def _facts(self, found: _Found, trace: Trace, entry: int, pair: int) -> dict[str, Any]:
-        c = trace.certified
-        raw, ref = float(c.k_raw[entry]), float(c.k_ref[entry])
-        coordinates = [differing_coordinates(trace.x[i], trace.y[i]) for i in (0, entry, -1)]
+        def traced(pair: int) -> Trace:
+            must = int(found.round[pair])
+            return retrace(evidence, found.reference, found.pairs, search, pair, effort.entries, must)
+
+        if self.stop == "published":
+            trace = traced(pair := int(search.final_ratio().argmax()))
+            last = len(trace.entries) - 1
+            facts["k_published"] = float(trace.certified.k_raw[last])
+            if trace.certified.is_artefact(last, self.tau):
+                facts["best_k_cert"] = max(float(certified.k_cert.max()), float(trace.certified.k_cert.max()))
+                return self._struck(evidence, found, trace, pair, facts)
+        pair = int(top[certified.best()])
+        return self._ranked(evidence, found, traced(pair), pair, facts)
+
+    def _ranked(self, evidence: NetworkOnRegion, found: _Found, trace: Trace, pair: int, facts: dict[str, Any]) -> Value:
+        """The largest certified ratio on the way of the best pair."""
+        entry = trace.certified.best()
+        return bound(
+            evidence,
+            float(trace.certified.k_cert[entry]),
+            kind="lower",
+            scope=region_scope(evidence),
+            certified=trace.certified.rigorous,
+            **self._facts(evidence, found, trace, entry, pair),
+            **facts,
+        )
+
+    def _struck(self, evidence: NetworkOnRegion, found: _Found, trace: Trace, pair: int, facts: dict[str, Any]) -> Value:
+        """The last ratio of a pair, which float64 does not confirm."""
+        last = len(trace.entries) - 1
+        raw, cert = float(trace.certified.k_raw[last]), float(trace.certified.k_cert[last])
+        return bound(
+            evidence,
+            raw,
+            kind="lower",
+            scope=region_scope(evidence),
+            certified=False,
+            unranked=f"rounding noise: the last ratio is {raw:.4g}, float64 confirms {cert:.4g}",
+            **self._facts(evidence, found, trace, last, pair),
+            **facts,
+        )
+
+    def _facts(self, evidence: NetworkOnRegion, found: _Found, trace: Trace, entry: int, pair: int) -> dict[str, Any]:
+        ratios = trace.certified.facts(entry, self.tau)
+        origin = {"pair": pair, "halves": _halves(found.search, pair, trace.entries[entry]), "how": _HALVES}
         return {
-            "k_raw": raw,
-            "k_ref": ref,
-            "inflation": raw / ref if ref > 0 else None,
+            **ratios,
             "eps_out": found.noise,
-            "d_min": _finite(d_min(found.noise, ref, self.tau)),
-            "d": float(c.distance[entry]),
+            "d_min": _finite(d_min(found.noise, ratios["k_ref"], self.tau)),
             **trace_signs(trace.distance, trace.k_raw).to_json(),
-            "differing_coordinates": coordinates,
+            "differing_coordinates": [differing_coordinates(trace.x[i], trace.y[i]) for i in (0, entry, -1)],
             "trace": trace.to_json(),
             "trace_in_float64": f"{len(trace.entries)} of {len(trace.distance)} entries",
             "pair": pair,
             "halvings": int(found.search.rounds[pair]),
-            "pairs": len(found.x),
+            "pairs": len(found.pairs),
             "per_pair": quartiles(found.sure.clamp_min(0)),
-            "rigorous": c.rigorous,
-            "witness": witness(trace.x[entry], trace.y[entry]),
+            "witness": witness(evidence.norm, origin, x=trace.x[entry], y=trace.y[entry]),
             "stop": self.stop,
         }
-
-    def _value(self, evidence: NetworkOnRegion, c: Certified, entry: int, facts: dict[str, Any]) -> Value:
-        raw, cert = facts["k_raw"], facts["k_cert"]
-        # In float64 the reference is the search itself, so there only the certificate can tell noise from slope.
-        truth = float(c.k_cert[entry]) if evidence.probe.dtype == torch.float64 else facts["k_ref"]
-        artefact = raw > (1 + self.tau) * truth
-        if artefact and self.stop == "published":
-            return bound(
-                evidence,
-                raw,
-                kind="lower",
-                scope=region_scope(evidence),
-                certified=False,
-                unranked=f"rounding noise: the last ratio is {raw:.4g}, float64 confirms {truth:.4g}",
-                fp_artifact=True,
-                **facts,
-            )
-        return bound(
-            evidence,
-            cert,
-            kind="lower",
-            scope=region_scope(evidence),
-            certified=is_certified(facts["k_ref"], float(c.k_cert[entry]), c.rigorous),
-            fp_artifact=artefact,
-            **facts,
-        )
 
 
 class LineSearchJvp(Estimator):
@@ -199,42 +209,53 @@ class LineSearchJvp(Estimator):
         """Search, differentiate, certify."""
         found = _search(evidence, self.epsilon, self.tau, True)
         effort = Effort.of(found.reference)
-        jvps = torch.cat([self._slopes(evidence, found, rows) for rows in groups(len(found.x), found.x)])
+        jvps = torch.cat([self._slopes(evidence, found, rows) for rows in _groups(found.pairs)])
         top = jvps.argsort(descending=True, stable=True)[: effort.directions]
-        z, u = _middle(found, top), (found.x[top] - found.y[top]).double()
+        z, u = _middles(found, top)
         certified, x, y = certify_directions(evidence, z, u, k_raw=jvps[top], reference=found.reference)
         best = certified.best()
         pair = int(top[best])
         k_jvp = float(_slope(found.reference.probe, z[best : best + 1], u[best : best + 1], evidence.norm)[0])
-        raw = float(certified.k_raw[best])
+        raw, rounds = float(certified.k_raw[best]), int(found.search.rounds[pair])
+        distance, ratio = (t[: rounds + 1, pair].tolist() for t in (found.search.distance, found.search.ratio))
+
+        def origin(i: int) -> dict[str, Any]:
+            p = int(top[i])
+            return {"pair": p, "halves": _halves(found.search, p, int(found.search.rounds[p])), "how": _AROUND}
+
         return lower_bound(
             evidence,
             x,
             y,
             certified,
+            origin=origin,
+            trace=sampled(d=distance, k_raw=ratio),
             k_jvp64=k_jvp,
             jvp_inflation=raw / k_jvp if k_jvp > 0 else None,
             eps_out=found.noise,
             d_min=_finite(d_min(found.noise, k_jvp, self.tau)),
-            d_search=float(found.search.distance[int(found.search.rounds[pair]), pair]),
-            halvings=int(found.search.rounds[pair]),
-            pairs=len(found.x),
+            d_search=distance[-1],
+            halvings=rounds,
+            pairs=len(found.pairs),
             pair=pair,
             per_pair=quartiles(jvps),
         )
 
-    def _slopes(self, evidence: NetworkOnRegion, found: _Found, rows: slice) -> Tensor:
-        index = torch.arange(rows.start, rows.stop)
-        u = found.x[rows] - found.y[rows]
-        return _slope(evidence.probe, _middle(found, index).to(u.dtype), u, evidence.norm)
+    def _slopes(self, evidence: NetworkOnRegion, found: _Found, rows: Tensor) -> Tensor:
+        z, u = _middles(found, rows)
+        return _slope(evidence.probe, z, u, evidence.norm)
+
+
+# What the letters of a witness mean.
+_HALVES = "the pair after keeping these halves, L for the one with x and R for the one with y"
+_AROUND = "at distance d around the middle of the pair after keeping these halves (L with x, R with y), along x - y"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
     """A finished search and what is needed to read it."""
 
-    x: Tensor
-    y: Tensor
+    pairs: Pairs
     search: Search
     reference: Reference
     noise: float
@@ -244,23 +265,37 @@ class _Found:
     """(P,) the round after which it was seen."""
 
 
+def _groups(pairs: Pairs) -> Iterator[Tensor]:
+    """Indices of as many pairs as fit the working memory."""
+    for rows in groups(len(pairs), pairs.first(1)[0]):
+        yield torch.arange(rows.start, rows.stop)
+
+
 def _search(evidence: NetworkOnRegion, epsilon: float, tau: float, sound: bool) -> _Found:
     reference = Reference(evidence)
     noise = reference.noise_floor()
-    x, y = pairs_in_region(evidence)
+    pairs = pairs_in_region(evidence)
     stop = Stop(epsilon=epsilon, noise=noise, tau=tau if sound else None)
     device = evidence.probe.device
-    search = merge(
-        [halve(evidence.probe, x[s].to(device), y[s].to(device), norm=evidence.norm, stop=stop) for s in groups(len(x), x)]
-    )
+
+    def halved(rows: Tensor) -> Search:
+        x, y = pairs.take(rows)
+        return halve(evidence.probe, x.to(device), y.to(device), norm=evidence.norm, stop=stop)
+
+    search = merge([halved(rows) for rows in _groups(pairs)])
     sure, when = noise_adjusted(search.numerator, search.distance, noise).max(0)
-    return _Found(x=x, y=y, search=search, reference=reference, noise=noise, sure=sure, round=when)
+    return _Found(pairs=pairs, search=search, reference=reference, noise=noise, sure=sure, round=when)
 
 
-def _middle(found: _Found, index: Tensor) -> Tensor:
-    """(P, *shape) float64 midpoints of the pairs where they were last seen."""
-    x, y = replay(found.x[index], found.y[index], found.search.left[:, index], found.search.rounds[index])
-    return (x.double() + y.double()) / 2
+def _halves(search: Search, pair: int, rounds: int) -> str:
+    return "".join("L" if left else "R" for left in search.left[:rounds, pair].tolist())
+
+
+def _middles(found: _Found, index: Tensor) -> tuple[Tensor, Tensor]:
+    """(P, *shape) float64 midpoints of the pairs where they were last seen, and x - y of the pairs as given."""
+    first, second = found.pairs.take(index)
+    x, y = replay(first, second, found.search.left[:, index], found.search.rounds[index])
+    return (x.double() + y.double()) / 2, first.double() - second.double()
 
 
 def _slope(probe: Probe, z: Tensor, u: Tensor, norm: str) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from lipbench_lipschitz.pairsource import GivenPairs
 from lipbench_lipschitz.probe import Probe
 from lipbench_lipschitz.result import Estimator
 from lipbench_lipschitz.task import NetworkOnRegion, Norm
@@ -21,7 +22,8 @@ def evidence_for(module: nn.Module, shape: tuple[int, ...], norm: Norm = "l2") -
     points = torch.zeros((1, *shape))
     probe = Probe(module.eval(), shape, torch.float32)
     spec = DataSpec(shape=shape, low=-1.0, high=1.0)
-    return NetworkOnRegion(probe=probe, spec=spec, norm=norm, radius=None, points=points, x=points, y=points)
+    pairs = GivenPairs(x=points, y=points)
+    return NetworkOnRegion(probe=probe, spec=spec, norm=norm, radius=None, points=points, pairs=pairs)
 
 
 def measure(estimator: Estimator, module: nn.Module, shape: tuple[int, ...], norm: Norm = "l2") -> Value:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import torch
 from lipbench_lipschitz.networks import RandomReLU
+from lipbench_lipschitz.pairsource import GivenPairs
 from lipbench_lipschitz.probe import Probe
 from lipbench_lipschitz.task import NetworkOnRegion, Norm
 from torch import nn
@@ -75,6 +76,5 @@ def on_region(
         norm=norm,
         radius=radius,
         points=points,
-        x=points.to(dtype),
-        y=points.flip(0).to(dtype),
+        pairs=GivenPairs(x=points.to(dtype), y=points.flip(0).to(dtype)),
     )

@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import torch
+from lipbench_lipschitz.pairsource import GivenPairs
 from lipbench_lipschitz.probe import Probe
 from lipbench_lipschitz.task import NetworkOnRegion, Norm
 from torch import Tensor, nn
@@ -55,9 +56,13 @@ def evidence_for(
         norm=norm,
         radius=radius,
         points=points,
-        x=x.to(dtype),
-        y=y.to(dtype),
+        pairs=GivenPairs(x=x.to(dtype), y=y.to(dtype)),
     )
+
+
+def all_pairs(evidence: NetworkOnRegion) -> tuple[Tensor, Tensor]:
+    """Both ends of all pairs of the task."""
+    return evidence.pairs.first(len(evidence.pairs))
 
 
 def unit_interval(module: nn.Module, dtype: torch.dtype = torch.float32) -> NetworkOnRegion:

@@ -99,6 +99,21 @@ def test_unbounded_celu_is_refused() -> None:
         activation_of("celu", -1.0)
 
 
+@pytest.mark.parametrize("threshold", [1.0, 19.0])
+def test_softplus_that_jumps_early_is_refused(threshold: float) -> None:
+    with pytest.raises(NotApplicable, match="jumps"):
+        activation_of_module(nn.Softplus(threshold=threshold))
+    with pytest.raises(NotApplicable, match="jumps"):
+        activation_of("softplus", 1.0, threshold)
+    assert activation_of("softplus", threshold=30.0) is not None
+
+
+def test_module_with_a_forward_of_its_own_is_not_mistaken() -> None:
+    module = nn.ReLU()
+    module.forward = lambda x: 5 * x  # type: ignore[method-assign]
+    assert activation_of_module(module) is None
+
+
 def _norm(J: Tensor, order: str) -> float:
     return float(torch.linalg.matrix_norm(J, {"l2": 2, "l1": 1, "linf": math.inf}[order]).max())
 

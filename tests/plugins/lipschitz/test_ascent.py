@@ -10,6 +10,7 @@ from exact_networks import PLANAR, relu_network
 from lipbench_lipschitz.certify import diameter
 from lipbench_lipschitz.estimators.ascent import PairAscent
 from lipbench_lipschitz.estimators.pairs import RandomPairs
+from lipbench_lipschitz.probe import Probe
 from searched_networks import CTX, Formula, evidence_for, gelu_mlp, staircase, unit_interval
 from torch import nn
 
@@ -96,3 +97,42 @@ def test_more_steps_never_lose() -> None:
     evidence = evidence_for(gelu_mlp(10, 20, 4), (10,))
     values = [PairAscent(restarts=8, steps=s).compute(evidence, CTX).value for s in (0, 10, 40)]
     assert values == sorted(values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("radius", [0.0093, 0.05])
+def test_pairs_stay_in_the_ball_when_they_are_rounded(dtype: torch.dtype, radius: float) -> None:
+    # Slope 1 inside, 101 beyond the rim: (0.59 + radius) has no exact form in half precision.
+    for centre in (0.5901, 0.633, 0.7177):
+        evidence = evidence_for(nn.Identity(), (1,), norm="linf", dtype=dtype, radius=radius)
+        evidence = dataclasses.replace(evidence, points=torch.tensor([[centre]]))
+        rim = float(evidence.points) + radius
+        net = Formula(lambda x, rim=rim: x + 100 * torch.relu(x - rim))
+        evidence = dataclasses.replace(evidence, probe=Probe(net, (1,), dtype))
+        value = PairAscent(restarts=8, steps=30).compute(evidence, CTX)
+        assert value.value <= 1
+        if dtype in (torch.float32, torch.float64):
+            assert value.value == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_pairs_stay_in_a_box_whose_end_has_no_exact_form(dtype: torch.dtype) -> None:
+    net = Formula(lambda x: x + 1000 * torch.relu(x - 0.1))
+    evidence = evidence_for(net, (1,), high=0.1, dtype=dtype)
+    value = PairAscent(restarts=8, steps=40).compute(evidence, CTX)
+    assert value.value <= 1
+    assert max(value.extras["witness"]["x"][0], value.extras["witness"]["y"][0]) <= 0.1
+
+
+def test_the_way_up_and_the_winner_are_reported() -> None:
+    evidence = evidence_for(gelu_mlp(70, 20, 4), (70,))
+    extras = PairAscent(restarts=6, steps=150).compute(evidence, CTX).extras
+    trace = extras["trace"]
+    assert len(trace["step"]) == len(trace["best"]) <= 64
+    assert (trace["step"][0], trace["step"][-1]) == (0, 150)
+    assert trace["best"] == sorted(trace["best"])
+    assert trace["best"][-1] == extras["per_restart"][-1]
+    found = extras["witness"]
+    assert 0 <= found["restart"] < 6
+    assert 0 <= found["step"] <= 150
+    assert len(found["sha256_x"]) == 64

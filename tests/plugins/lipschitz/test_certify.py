@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import struct
 
 import pytest
 import torch
@@ -10,14 +12,16 @@ from hypothesis import strategies as st
 from lipbench_lipschitz.certify import (
     certify_directions,
     certify_pairs,
+    confined,
     diameter,
     lower_bound,
     pairs_in_region,
     segment_in_region,
+    witness,
 )
-from lipbench_lipschitz.rounding import UNIT, Reference, lengths
-from lipbench_lipschitz.task import ORDER
-from searched_networks import evidence_for, exact_square_ratio, gelu_mlp, staircase
+from lipbench_lipschitz.rounding import UNIT, lengths
+from lipbench_lipschitz.task import ORDER, Norm
+from searched_networks import all_pairs, evidence_for, exact_square_ratio, gelu_mlp, staircase
 from torch import nn
 
 NORMS = ("l2", "l1", "linf")
@@ -55,9 +59,9 @@ def test_float32_claims_more_than_exact_arithmetic_on_close_pairs() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_formula(norm: str) -> None:
     evidence = evidence_for(gelu_mlp(20, 30, 7), (20,), norm=norm)  # type: ignore[arg-type]
-    found = certify_pairs(evidence, evidence.x, evidence.y)
+    found = certify_pairs(evidence, *all_pairs(evidence))
     p = ORDER[norm]
-    x, y = evidence.x.double(), evidence.y.double()
+    x, y = (ends.double() for ends in all_pairs(evidence))
     f = evidence.probe.at(torch.float64)
     d = torch.linalg.vector_norm(x - y, p, dim=1)
     top = torch.linalg.vector_norm(f(x) - f(y), p, dim=1)
@@ -71,16 +75,17 @@ def test_formula(norm: str) -> None:
 
 def test_pair_of_equal_points_counts_nothing() -> None:
     evidence = evidence_for(gelu_mlp(4, 3), (4,))
-    found = certify_pairs(evidence, evidence.x, evidence.x)
+    x, _ = all_pairs(evidence)
+    found = certify_pairs(evidence, x, x)
     for k in (found.k_raw, found.k_ref, found.k_cert):
-        assert k.tolist() == [0.0] * len(evidence.x)
+        assert k.tolist() == [0.0] * len(x)
 
 
 def test_known_raw_ratios_save_forwards() -> None:
     evidence = evidence_for(gelu_mlp(4, 3), (4,))
-    certify_pairs(evidence, evidence.x, evidence.y, k_raw=torch.ones(8))
+    certify_pairs(evidence, *all_pairs(evidence), k_raw=torch.ones(8))
     assert evidence.probe.meter.forwards == 16
-    certify_pairs(evidence, evidence.x, evidence.y)
+    certify_pairs(evidence, *all_pairs(evidence))
     assert evidence.probe.meter.forwards == 16 + 32
 
 
@@ -121,13 +126,39 @@ def test_direction_pairs_stay_in_the_ball_of_a_point_on_its_rim() -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_given_pairs_are_drawn_into_the_balls(norm: str) -> None:
-    evidence = evidence_for(nn.Linear(5, 2), (5,), norm=norm, radius=0.2)  # type: ignore[arg-type]
-    for ends in pairs_in_region(evidence):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("centre", [None, 0.0])
+def test_given_pairs_are_drawn_into_the_balls(norm: Norm, dtype: torch.dtype, centre: float | None) -> None:
+    evidence = evidence_for(nn.Linear(5, 2), (5,), low=-1.0, norm=norm, radius=0.2, dtype=dtype)
+    if centre is not None:  # rounding is then relative to the radius alone
+        evidence = dataclasses.replace(evidence, points=torch.full((1, 5), centre))
+    pairs = pairs_in_region(evidence)
+    x, y = pairs.first(100)
+    assert len(pairs) == len(x) == 8
+    for ends in (x, y):
+        assert ends.dtype == dtype
         assert float(lengths(ends.double() - evidence.points.double(), norm).max()) <= 0.2
-        assert 0 <= float(ends.min()) <= float(ends.max()) <= 1
+        assert -1 <= float(ends.min()) <= float(ends.max()) <= 1
+    assert float(lengths(x.double() - y.double(), norm).max()) > 0.1
+    again = pairs.take(torch.tensor([6, 2]))
+    assert torch.equal(again[0], x[[6, 2]])
+    assert torch.equal(again[1], y[[6, 2]])
     box = dataclasses.replace(evidence, radius=None)
-    assert pairs_in_region(box) == (box.x, box.y)
+    assert pairs_in_region(box) is box.pairs
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_nothing_is_certified_outside_the_region(norm: Norm) -> None:
+    evidence = evidence_for(nn.Linear(2, 2), (2,), norm=norm, radius=0.25)
+    evidence = dataclasses.replace(evidence, points=torch.tensor([[0.5, 0.5], [0.9, 0.9]]))
+    x = torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.95, 0.95], [0.95, 0.95]], dtype=torch.float64)
+    # Inside, on the rim, just beyond it, inside the other ball, and inside the ball but not the box.
+    away = torch.tensor([[0.1, 0.0], [0.25, 0.0], [0.25 + 1e-12, 0.0], [0.04, 0.0], [0.06, 0.0]], dtype=torch.float64)
+    found = confined(evidence, x, x + away, certify_pairs(evidence, x, x + away))
+    assert (found.k_cert > 0).tolist() == [True, False, False, True, False]
+    assert bool((found.k_ref > 0).all())
+    free = dataclasses.replace(evidence, radius=None)
+    assert (confined(free, x, x + away, certify_pairs(free, x, x + away)).k_cert > 0).tolist() == [True] * 4 + [False]
 
 
 def test_diameter() -> None:
@@ -139,23 +170,44 @@ def test_diameter() -> None:
 
 def test_report_has_both_units_and_the_best_pair() -> None:
     evidence = evidence_for(gelu_mlp(4, 3, scale=1 / 255), (4,), high=255.0, unit=255.0)
-    found = certify_pairs(evidence, evidence.x, evidence.y)
-    value = lower_bound(evidence, evidence.x, evidence.y, found, note="kept")
+    x, y = all_pairs(evidence)
+    found = certify_pairs(evidence, x, y)
+    value = lower_bound(evidence, x, y, found, origin=lambda i: {"pair": i}, note="kept")
     i = int(found.k_cert.argmax())
     assert value.value == pytest.approx(255 * float(found.k_cert[i]))
     assert (value.direction, value.unranked) == ("higher", None)
     extras = value.extras
     assert extras["raw"] == extras["k_cert"] == float(found.k_cert[i])
     assert extras["inflation"] == extras["k_raw"] / extras["k_ref"]
+    assert extras["fp_artifact"] is False
     assert (extras["kind"], extras["scope"], extras["rigorous"], extras["note"]) == ("lower", "box", True, "kept")
-    assert extras["witness"] == {"x": evidence.x[i].double().tolist(), "y": evidence.y[i].double().tolist()}
+    assert (extras["certified"], extras["certificate"]) == (True, "proved")
+    assert extras["witness"] == {"pair": i, "x": x[i].double().tolist(), "y": y[i].double().tolist()}
 
 
-def test_estimated_errors_are_called_certified_only_where_they_are_negligible() -> None:
+def test_witness_of_many_coordinates_is_a_digest() -> None:
+    point = torch.arange(65.0)
+    found = witness("l1", {"pair": 7}, x=point)
+    # Computed without this code: 65 little-endian doubles.
+    digest = hashlib.sha256(struct.pack("<65d", *range(65))).hexdigest()
+    assert found == {"pair": 7, "norm_x": 65 * 32.0, "sha256_x": digest}
+    assert witness("l1", {}, x=point[:64]) == {"x": [float(i) for i in range(64)]}
+
+
+def test_estimated_errors_are_never_called_certified() -> None:
     evidence = evidence_for(nn.Sequential(nn.Linear(4, 3), nn.Softplus()), (4,))
-    reference = Reference(evidence)
-    far = certify_pairs(evidence, evidence.x, evidence.y, reference=reference)
-    assert lower_bound(evidence, evidence.x, evidence.y, far).extras["certified"] is True
-    x = evidence.x.double()
-    near = certify_pairs(evidence, x, x + 1e-13, reference=reference)
-    assert lower_bound(evidence, x, x, near).extras["certified"] is False
+    x, y = all_pairs(evidence)
+    value = lower_bound(evidence, x, y, certify_pairs(evidence, x, y), origin=lambda i: {"pair": i})
+    assert (value.extras["certified"], value.extras["rigorous"], value.extras["certificate"]) == (False, False, "estimated")
+    assert value.unranked is None
+    assert value.extras["k_cert"] == pytest.approx(value.extras["k_ref"], rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_ratio_that_its_certificate_does_not_reach_is_flagged(dtype: torch.dtype) -> None:
+    evidence = evidence_for(nn.Sequential(nn.Linear(4, 3), nn.Softplus()), (4,), dtype=dtype)
+    x = all_pairs(evidence)[0].double() / 2
+    near = certify_pairs(evidence, x, x + 1e-14)
+    value = lower_bound(evidence, x, x + 1e-14, near, origin=lambda i: {"pair": i})
+    assert value.extras["fp_artifact"] is True
+    assert value.extras["raw"] == value.extras["k_cert"] < value.extras["k_ref"]

@@ -129,3 +129,17 @@ def test_draws_around_centres_stay_in_the_box():
     assert x.shape == (300, 2)
     assert float(x.abs().max()) <= 1
     assert float((x - evidence.points.repeat_interleave(100, 0)).norm(dim=1).max()) <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("radius", [None, 0.3])
+def test_the_largest_draw_is_reported(radius):
+    evidence = on_region(seeded_mlp((4, 10, 3), nn.Tanh()), 4, radius=radius, points=3)
+    extras = Clever(batches=10, samples=20, centres=3).compute(evidence, CTX).extras
+    at = torch.tensor([extras["witness"]["at"]], dtype=torch.float64)
+    assert float(operator_norm(jacobians(evidence.probe, at), "l2")) == pytest.approx(extras["sample_max"], rel=1e-9)
+    assert 0 <= extras["witness"]["batch"] < 10
+    assert 0 <= extras["witness"]["sample"] < 20
+    if radius is None:
+        assert extras["witness"]["centre"] is None
+    else:
+        assert float((at - evidence.points[extras["witness"]["centre"]]).norm()) <= radius * (1 + 1e-6)

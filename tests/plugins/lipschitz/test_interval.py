@@ -6,9 +6,11 @@ import torch
 from exact_networks import CTX, PLANAR, matrix_network, on_region, relu_network, seeded_mlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lipbench_lipschitz.activations import Activation
 from lipbench_lipschitz.balls import uniform_region
 from lipbench_lipschitz.estimators.interval import IntervalJacobian
 from lipbench_lipschitz.estimators.regions import Regions
+from lipbench_lipschitz.intervals import Interval, activation_range
 from lipbench_lipschitz.spectral import jacobians, operator_norm
 from torch import nn
 
@@ -64,6 +66,20 @@ def test_a_linear_network_is_bounded_by_its_norm_from_above():
     for radius in (None, 0.5):
         value = IntervalJacobian().compute(on_region(matrix_network(weight), 6, radius=radius), CTX)
         assert exact <= value.value <= exact * (1 + 1e-11)
+
+
+@pytest.mark.parametrize("slope", [0.01, 0.1, 0.2])
+def test_slopes_of_leaky_relu_are_not_rounded_to_single_precision(slope):
+    weight = torch.ones((1, 1), dtype=torch.float64)
+    network = nn.Sequential(matrix_network(weight), nn.LeakyReLU(slope), matrix_network(weight))
+    evidence = on_region(network, 1, "linf", radius=0.1, points=torch.full((1, 1), -0.5))
+    value = IntervalJacobian().compute(evidence, CTX)
+    assert slope <= value.value <= slope * (1 + 1e-12)
+    assert Regions().compute(evidence, CTX).value == slope
+    step = Activation(name="leaky_relu", low=slope, high=1.0)
+    below = activation_range(step, Interval.between(torch.full((1,), -2.0).double(), torch.full((1,), -1.0).double()))
+    assert float(below.low) <= -2 * slope < -slope <= float(below.high)
+    assert float(below.high - below.low) == pytest.approx(slope, rel=1e-12)
 
 
 def test_small_balls_give_the_jacobian_at_their_centres():

@@ -197,3 +197,30 @@ def test_an_infinite_derivative_is_reported_as_such():
 
     with pytest.raises(NotFinite, match="Jacobian"):
         JacobianNorm().compute(on_region(Root(), 1, points=torch.zeros(1, 1)), CTX)
+
+
+def test_points_of_the_winners_are_named():
+    evidence = on_region(seeded_mlp((5, 8, 8), nn.Tanh()), 5, points=4)
+    norm = JacobianNorm(samples=200).compute(evidence, CTX).extras
+    # A single best point is both the one with the largest norm and the place of the pair.
+    assert norm["sigma_from"].items() <= norm["witness"].items()
+    assert set(norm["sigma_from"]) in ({"point"}, {"sample"})
+    only = JacobianNorm().compute(evidence, CTX).extras
+    middle = (torch.tensor(only["witness"]["x"]) + torch.tensor(only["witness"]["y"])) / 2
+    assert float((middle - evidence.points[only["witness"]["point"]]).norm()) < 0.1
+    large = JacobianNorm(iterations=3).compute(on_region(seeded_mlp((70, 8, 8), nn.Tanh()), 70, points=4), CTX).extras
+    assert len(large["witness"]["sha256_x"]) == 64
+    assert large["sigma_at"] is None
+    assert 0 <= large["sigma_from"]["point"] < 4
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh(), nn.ReLU()])
+def test_ascent_reports_the_way_up(activation):
+    evidence = on_region(seeded_mlp((5, 8, 8), activation), 5, points=4)
+    extras = JacobianAscent(restarts=6, steps=100).compute(evidence, CTX).extras
+    trace = extras["trace"]
+    assert len(trace["step"]) == len(trace["sigma"]) <= 64
+    assert trace["sigma"] == sorted(trace["sigma"])
+    assert trace["sigma"][0] == extras["sigma_start"]
+    assert trace["sigma"][-1] == pytest.approx(extras["sigma"], rel=1e-12)
+    assert 0 <= extras["witness"]["restart"] < 6

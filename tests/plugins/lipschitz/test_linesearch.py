@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lipbench_lipschitz.diagnostics import batch_dependence, differing_coordinates, retrace, spread, trace_signs
 from lipbench_lipschitz.linesearch import GROUP_PAIRS, Search, Stop, groups, halve, merge, noise_adjusted, replay, trail
 from lipbench_lipschitz.rounding import Reference, lengths
-from searched_networks import evidence_for, gelu_mlp
+from searched_networks import all_pairs, evidence_for, gelu_mlp
 from torch import Tensor
 
 Function = Callable[[Tensor], Tensor]
@@ -256,13 +256,13 @@ def test_trail_has_the_pair_after_every_round() -> None:
 
 def test_retraced_pair_costs_one_float64_forward_a_round() -> None:
     evidence = evidence_for(gelu_mlp(20, 30, 5), (20,))
-    found = halve(evidence.probe, evidence.x, evidence.y, norm="l2", stop=Stop(epsilon=EPSILON))
+    found = halve(evidence.probe, *all_pairs(evidence), norm="l2", stop=Stop(epsilon=EPSILON))
     evidence.probe.meter.forwards = 0
-    trace = retrace(evidence, Reference(evidence), evidence.x, evidence.y, found, pair=3, limit=64, must=2)
+    trace = retrace(evidence, Reference(evidence), evidence.pairs, found, pair=3, limit=64, must=2)
     assert evidence.probe.meter.forwards == int(found.rounds[3]) + 2
     assert trace.k_raw == found.ratio[: int(found.rounds[3]) + 1, 3].tolist()
     assert torch.allclose(trace.certified.distance, torch.tensor(trace.distance, dtype=torch.float64), rtol=1e-5)
-    short = retrace(evidence, Reference(evidence), evidence.x, evidence.y, found, pair=3, limit=4, must=5)
+    short = retrace(evidence, Reference(evidence), evidence.pairs, found, pair=3, limit=4, must=5)
     assert 5 in short.entries
     shown = short.to_json()
     assert len(shown["d"]) == len(trace.distance)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 from lipbench_lipschitz.rounding import PROBES, Reference, d_min, lengths, probe_inputs
-from searched_networks import Formula, evidence_for, exact_outputs, gelu_mlp, staircase
+from searched_networks import Formula, all_pairs, evidence_for, exact_outputs, gelu_mlp, staircase
 from torch import nn
 
 
@@ -23,8 +23,9 @@ def relu_mlp(*sizes: int) -> nn.Sequential:
 def test_bound_covers_the_distance_to_exact_arithmetic_without_being_wildly_loose() -> None:
     net = relu_mlp(12, 40, 40, 5)
     evidence = evidence_for(net, (12,), count=6)
-    out, error = Reference(evidence)(evidence.x)
-    for i, row in enumerate(evidence.x):
+    x, _ = all_pairs(evidence)
+    out, error = Reference(evidence)(x)
+    for i, row in enumerate(x):
         exact = exact_outputs(net, row)
         true = math.sqrt(sum(float(Fraction(v) - t) ** 2 for v, t in zip(out[i].tolist(), exact, strict=True)))
         assert 0 < true <= float(error[i]) < 1e-12
@@ -34,8 +35,9 @@ def test_bound_covers_the_distance_to_exact_arithmetic_without_being_wildly_loos
 def test_bound_covers_float32_rounding_when_scaled_to_it(norm: str) -> None:
     # The same analysis with u = 2^-24 must cover what float32 does, in each norm of the outputs.
     evidence = evidence_for(gelu_mlp(30, 50, 20), (30,), norm=norm)  # type: ignore[arg-type]
-    out, error = Reference(evidence)(evidence.x)
-    seen = lengths(evidence.probe(evidence.x).double() - out, norm)
+    x, _ = all_pairs(evidence)
+    out, error = Reference(evidence)(x)
+    seen = lengths(evidence.probe(x).double() - out, norm)
     assert bool((seen > 0).all())
     assert bool((seen <= error * 2.0**29).all())
 
@@ -59,8 +61,9 @@ def test_plain_chains_are_rigorous(module: nn.Module, shape: tuple[int, ...]) ->
     evidence = evidence_for(module, shape)
     reference = Reference(evidence)
     assert reference.rigorous
-    out, error = reference(evidence.x)
-    assert torch.allclose(out, evidence.probe.at(torch.float64)(evidence.x), rtol=1e-14)
+    x, _ = all_pairs(evidence)
+    out, error = reference(x)
+    assert torch.allclose(out, evidence.probe.at(torch.float64)(x), rtol=1e-14)
     assert bool((error > 0).all())
 
 
@@ -73,24 +76,65 @@ def test_plain_chains_are_rigorous(module: nn.Module, shape: tuple[int, ...]) ->
         (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), (4,)),
     ],
 )
-def test_other_networks_are_estimated_from_float32(module: nn.Module, shape: tuple[int, ...]) -> None:
+def test_other_networks_are_estimated(module: nn.Module, shape: tuple[int, ...]) -> None:
     evidence = evidence_for(module, shape)
     reference = Reference(evidence)
     assert not reference.rigorous
     q = probe_inputs(evidence).float()
-    gap = (evidence.probe(q).double() - evidence.probe.at(torch.float64)(q)).norm(dim=1).max()
-    _, error = reference(evidence.x)
-    assert error.tolist() == [float(gap) * 2.0**-29] * len(evidence.x)
-    assert reference.noise_floor() == float(gap)
+    still = evidence.probe.at(torch.float64)(q)
+    gap = float((evidence.probe(q).double() - still).norm(dim=1).max())
+    assert reference.noise_floor() == gap
+    x, _ = all_pairs(evidence)
+    _, error = reference(x)
+    assert error.tolist() == [reference.estimate] * len(x)
+    # Never below what float32 says, and a few units in the last place of numbers near 1 where nothing cancels.
+    assert 4 * 2.0**-29 * gap <= reference.estimate < 1e-14
 
 
-def test_estimate_is_paid_for_once() -> None:
-    evidence = evidence_for(Formula(lambda x: x * x), (2,))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("offset", [1e4, 1e8, 1e14])
+def test_estimate_sees_rounding_that_float32_does_not_show(offset: float, dtype: torch.dtype) -> None:
+    # float32 loses x itself from an offset of 1e8 on, so its error stops growing where that of float64 does not.
+    net = Formula(lambda x: torch.cat([(x + offset) - offset, x], 1))
+    evidence = evidence_for(net, (1,), dtype=dtype)
+    out, error = Reference(evidence)(torch.rand((200, 1), generator=torch.Generator().manual_seed(3), dtype=torch.float64))
+    worst = float((out[:, 0] - out[:, 1]).abs().max())
+    assert worst > 0.4 * math.ulp(offset)
+    assert worst < float(error.min()) < 50 * worst
+
+
+def test_estimate_sees_operations_in_place_and_leaves_the_network_as_it_is() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shift = nn.Parameter(torch.tensor([1e12]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = x.clone()
+            y += self.shift.contiguous()
+            y.sub_(self.shift)
+            low, high = y.chunk(2, 1)
+            return torch.cat([high, low], 1)
+
+    evidence = evidence_for(InPlace(), (4,))
     reference = Reference(evidence)
-    reference.noise_floor()
-    reference(evidence.x)
-    reference(evidence.x)
-    assert evidence.probe.meter.forwards == 2 * PROBES + 2 * len(evidence.x)
+    x, _ = all_pairs(evidence)
+    before = evidence.probe.at(torch.float64)(x)
+    assert 2.0**-14 < reference.estimate < 2.0**-8  # a unit in the last place of 1e12 is 2^-13
+    assert torch.equal(reference(x)[0], before)
+
+
+def test_estimate_is_paid_for_once_and_by_each() -> None:
+    evidence = evidence_for(Formula(lambda x: x * x), (2,))
+    x, _ = all_pairs(evidence)
+    for turn in (1, 2):
+        reference = Reference(evidence)
+        reference.noise_floor()
+        reference(x)
+        reference(x)
+        assert evidence.probe.meter.forwards == turn * (3 * PROBES + 2 * len(x))
+    first, second = Reference(evidence), Reference(evidence_for(Formula(lambda x: x * x), (2,)))
+    assert first.estimate == second.estimate > 0
 
 
 def test_noise_floor_grows_as_precision_falls() -> None:

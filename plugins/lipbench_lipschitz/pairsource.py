@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs of inputs that are made when they are asked for, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipbench.api import DataSpec
+
+# Numbers that are drawn at once: few enough that one pair can be drawn again at little cost.
+_BLOCK = 2**16
+
+
+def box_ends(spec: DataSpec, dtype: torch.dtype) -> tuple[float, float]:
+    """The smallest and the largest number of a precision inside the data's range, which may end between two of them."""
+    low, high = (torch.tensor(v, dtype=torch.float64) for v in (spec.low, spec.high))
+    bottom, top = low.to(dtype), high.to(dtype)
+    inner_bottom = torch.nextafter(bottom, top) if bottom.double() < low else bottom
+    inner_top = torch.nextafter(top, bottom) if top.double() > high else top
+    return float(inner_bottom), float(inner_top)
+
+
+def stored(ends: Tensor, spec: DataSpec, dtype: torch.dtype) -> Tensor:
+    """Points in a precision, inside the box also after rounding."""
+    return ends.to(dtype).clamp(*box_ends(spec, dtype))
+
+
+class Pairs(ABC):
+    """A fixed list of pairs. The same index gives the same pair, whatever was asked before."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many there are."""
+
+    @abstractmethod
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """First and second ends (B, *shape) of the pairs (B,), in the precision of the search and inside the box."""
+
+    def first(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first pairs, at most `count`."""
+        return self.take(torch.arange(min(count, len(self))))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GivenPairs(Pairs):
+    """Pairs that are already there."""
+
+    x: Tensor
+    """(P, *shape) first ends, in the precision of the search."""
+    y: Tensor
+    """(P, *shape) second ends."""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of both tensors."""
+        return self.x[index], self.y[index]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowPairs(Pairs):
+    """Two different rows of a split each, or two blends of two different rows each."""
+
+    rows: Tensor
+    """(N, *shape) float32, not copied."""
+    ends: Tensor
+    """(P, 2) which rows."""
+    spec: DataSpec
+    dtype: torch.dtype
+    other: Tensor | None = None
+    """(P, 2) of blends: the rows of the second end. The first end is then made of `ends`."""
+    mix: Tensor | None = None
+    """(2, P) of blends: the share of the first row in each end."""
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Look the rows up, and blend them."""
+        x, y = self.rows[self.ends[index, 0]], self.rows[self.ends[index, 1]]
+        if self.other is not None and self.mix is not None:
+            x, y = (
+                self._blend(x, y, self.mix[0, index]),
+                self._blend(self.rows[self.other[index, 0]], self.rows[self.other[index, 1]], self.mix[1, index]),
+            )
+        return stored(x, self.spec, self.dtype), stored(y, self.spec, self.dtype)
+
+    @staticmethod
+    def _blend(one: Tensor, two: Tensor, share: Tensor) -> Tensor:
+        share = share.reshape(-1, *(1,) * (one.dim() - 1))
+        return share * one + (1 - share) * two
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NoisePairs(Pairs):
+    """Independent uniform numbers, drawn again whenever they are asked for.
+
+    They are drawn in blocks with a generator each, so that a pair does not depend on what else is taken.
+    """
+
+    count: int
+    generator: Callable[[int], torch.Generator]
+    """The generator of a block."""
+    spec: DataSpec
+    dtype: torch.dtype
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def block(self) -> int:
+        """Pairs of one block; it depends on the shape alone."""
+        return max(1, min(1024, _BLOCK // (2 * torch.Size(self.spec.shape).numel())))
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the blocks that hold the pairs."""
+        ends = torch.empty((2, len(index), *self.spec.shape), dtype=self.dtype)
+        block = index // self.block
+        for number in block.unique().tolist():
+            rows = (block == number).nonzero().flatten()
+            ends[:, rows] = stored(self._draw(number)[:, index[rows] % self.block], self.spec, self.dtype)
+        return ends[0], ends[1]
+
+    def _draw(self, number: int) -> Tensor:
+        """(2, block, *shape) whole numbers where the range is that of 8-bit images, real ones otherwise."""
+        low, high, g = self.spec.low, self.spec.high, self.generator(number)
+        size = (2, self.block, *self.spec.shape)
+        if (low, high) == (0.0, 255.0):
+            return torch.randint(0, 256, size, generator=g, dtype=torch.uint8)
+        return low + (high - low) * torch.rand(size, generator=g)
