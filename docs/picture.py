@@ -20,7 +20,9 @@ def picture(folder: Path) -> str:
     """The first table of a suite, its headline, as SVG."""
     board = make_board(folder, load_plugins())
     first = board.tables[0]
-    shown = Table(title=f"{board.title}  {first.title}", title_style="bold", header_style="bold cyan", row_styles=["", "on grey11"])
+    shown = Table(
+        title=f"{board.title}  {first.title}", title_style="bold", header_style="bold cyan", row_styles=["", "on grey11"]
+    )
     for column in first.columns:
         shown.add_column(column.name + {"higher": " ↑", "lower": " ↓", "none": ""}[column.direction])
     for row in first.rows:

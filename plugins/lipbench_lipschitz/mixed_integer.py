@@ -51,7 +51,7 @@ class Program:
         cost[what] = -1.0
         rows = vstack([self._matrix(terms, len(low)) for terms, low, _ in self.blocks], format="csc")
         low, high = (np.concatenate([b[i] for b in self.blocks]) for i in (1, 2))
-        # HiGHS sometimes gives up with a solve error, in one of the two ways only
+        # HiGHS sometimes gives up with a solve error or takes a program to be infeasible, in one of the two ways only
         for presolve in (True, False):
             found = milp(
                 cost,
@@ -61,7 +61,7 @@ class Program:
                 options={"node_limit": node_limit, "mip_rel_gap": gap, "presolve": presolve},
             )
             limited = found.status == 1 or (found.status == 4 and "limit" in found.message.lower())  # by release of scipy
-            if found.status != 4 or limited:
+            if limited or found.status not in (2, 4):
                 break
         stopped = None if found.status == 0 else f"the solver failed: {found.message}"
         if limited:

@@ -12,8 +12,14 @@ from torch import Tensor
 
 from lipbench.api import DataSpec
 
-# Numbers that are drawn at once: few enough that one pair can be drawn again at little cost.
+# Numbers that are made at once: few, so that one pair can be drawn again at little cost, and so that what is needed on the
+# way neither counts nor leaves holes in the memory.
 _BLOCK = 2**16
+
+
+def block_size(spec: DataSpec) -> int:
+    """Pairs that are made at once; it depends on the shape alone."""
+    return max(1, min(1024, _BLOCK // (2 * torch.Size(spec.shape).numel())))
 
 
 def box_ends(spec: DataSpec, dtype: torch.dtype) -> tuple[float, float]:
@@ -83,18 +89,21 @@ class RowPairs(Pairs):
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Look the rows up, and blend them."""
-        x, y = self.rows[self.ends[index, 0]], self.rows[self.ends[index, 1]]
-        if self.other is not None and self.mix is not None:
-            x, y = (
-                self._blend(x, y, self.mix[0, index]),
-                self._blend(self.rows[self.other[index, 0]], self.rows[self.other[index, 1]], self.mix[1, index]),
-            )
-        return stored(x, self.spec, self.dtype), stored(y, self.spec, self.dtype)
+        ends = torch.empty((2, len(index), *self.spec.shape), dtype=self.dtype)
+        size = block_size(self.spec)
+        for start in range(0, len(index), size):
+            part = index[start : start + size]
+            for end, made in zip(ends[:, start : start + size], self._made(part), strict=True):
+                end.copy_(stored(made, self.spec, self.dtype))
+        return ends[0], ends[1]
 
-    @staticmethod
-    def _blend(one: Tensor, two: Tensor, share: Tensor) -> Tensor:
-        share = share.reshape(-1, *(1,) * (one.dim() - 1))
-        return share * one + (1 - share) * two
+    def _made(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = self.rows[self.ends[index, 0]], self.rows[self.ends[index, 1]]
+        if self.other is None or self.mix is None:
+            return x, y
+        z, w = self.rows[self.other[index, 0]], self.rows[self.other[index, 1]]
+        first, second = self.mix[:, index].reshape(2, -1, *(1,) * len(self.spec.shape))
+        return first * x + (1 - first) * y, second * z + (1 - second) * w
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,24 +122,20 @@ class NoisePairs(Pairs):
     def __len__(self) -> int:
         return self.count
 
-    @property
-    def block(self) -> int:
-        """Pairs of one block; it depends on the shape alone."""
-        return max(1, min(1024, _BLOCK // (2 * torch.Size(self.spec.shape).numel())))
-
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the blocks that hold the pairs."""
         ends = torch.empty((2, len(index), *self.spec.shape), dtype=self.dtype)
-        block = index // self.block
+        size = block_size(self.spec)
+        block = index // size
         for number in block.unique().tolist():
             rows = (block == number).nonzero().flatten()
-            ends[:, rows] = stored(self._draw(number)[:, index[rows] % self.block], self.spec, self.dtype)
+            ends[:, rows] = stored(self._draw(number, size)[:, index[rows] % size], self.spec, self.dtype)
         return ends[0], ends[1]
 
-    def _draw(self, number: int) -> Tensor:
-        """(2, block, *shape) whole numbers where the range is that of 8-bit images, real ones otherwise."""
+    def _draw(self, number: int, count: int) -> Tensor:
+        """(2, count, *shape) whole numbers where the range is that of 8-bit images, real ones otherwise."""
         low, high, g = self.spec.low, self.spec.high, self.generator(number)
-        size = (2, self.block, *self.spec.shape)
+        size = (2, count, *self.spec.shape)
         if (low, high) == (0.0, 255.0):
             return torch.randint(0, 256, size, generator=g, dtype=torch.uint8)
         return low + (high - low) * torch.rand(size, generator=g)

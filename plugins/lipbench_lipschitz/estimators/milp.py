@@ -242,8 +242,8 @@ class _Encoded:
         self.problem, self.program = problem, Program()
         self.most = float(problem.most[row])
         self.slack = SOLVER_TOLERANCE * self.most
-        # the objective is 1 for a gradient like the sample's, as the absolute gap is fixed
-        self.size = float(_power((sample or self.most) * problem.unit))
+        # the objective is about 1 for a gradient like the sample's, as the absolute gap is fixed
+        self.size = float(_power(max(sample, self.most / 64) * problem.unit))
         x = self.program.variables(-np.ones(problem.first.shape[1]), np.ones(problem.first.shape[1]))
         self.switches: list[slice] = []
         for k in range(len(problem.matrices)):

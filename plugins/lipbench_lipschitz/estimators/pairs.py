@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -24,12 +24,15 @@ from ..certify import (
     witness,
 )
 from ..diagnostics import Trace, batch_dependence, differing_coordinates, retrace, sampled, trace_signs
-from ..linesearch import Search, Stop, groups, halve, merge, noise_adjusted, replay
+from ..linesearch import GROUP_PAIRS, Search, Stop, groups, halve, merge, noise_adjusted, replay
 from ..pairsource import Pairs
 from ..probe import Probe
 from ..result import Estimator, bound
 from ..rounding import Reference, d_min, lengths
 from ..task import NetworkOnRegion
+
+# Coordinates of one end of all pairs of a batch that is not searched but only looked at.
+_BATCH = 2**19
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -69,7 +72,7 @@ class RandomPairs(Estimator):
     def estimate(self, evidence: NetworkOnRegion, ctx: Context) -> Value:
         """Compare all pairs, certify the steepest."""
         pairs = pairs_in_region(evidence)
-        raw = torch.cat([raw_ratios(evidence, *pairs.take(rows)) for rows in _groups(pairs)])
+        raw = torch.cat([raw_ratios(evidence, *pairs.take(rows)) for rows in _batches(evidence, pairs)])
         top = raw.argsort(descending=True, stable=True)[: self.recheck]
         x, y = pairs.take(top)
         certified = certify_pairs(evidence, x, y, k_raw=raw[top])
@@ -88,7 +91,8 @@ class LineSearch(Estimator):
     float64 from the stored numbers. With `stop: published` the last ratio of the best pair is what the published procedure
     reports; where float64 does not confirm it, it is shown and not ranked.
 
-    A pair costs 2 forwards and one a halving; then 64 forwards for the noise floor, one float64 forward for each halving of
+    A pair costs 2 forwards and one a halving; then 64 forwards for the noise floor (72 where the errors of float64 are not
+    proved but estimated), one float64 forward for each halving of
     the reported pair and 2 for the best entry of each of at most 256 pairs (at most 8 halvings and 4 pairs where a network
     is so large that 8 inputs do not fit the cache).
 
@@ -209,7 +213,7 @@ class LineSearchJvp(Estimator):
         """Search, differentiate, certify."""
         found = _search(evidence, self.epsilon, self.tau, True)
         effort = Effort.of(found.reference)
-        jvps = torch.cat([self._slopes(evidence, found, rows) for rows in _groups(found.pairs)])
+        jvps = torch.cat([self._slopes(evidence, found, rows) for rows in _batches(evidence, found.pairs)])
         top = jvps.argsort(descending=True, stable=True)[: effort.directions]
         z, u = _middles(found, top)
         certified, x, y = certify_directions(evidence, z, u, k_raw=jvps[top], reference=found.reference)
@@ -265,10 +269,10 @@ class _Found:
     """(P,) the round after which it was seen."""
 
 
-def _groups(pairs: Pairs) -> Iterator[Tensor]:
-    """Indices of as many pairs as fit the working memory."""
-    for rows in groups(len(pairs), pairs.first(1)[0]):
-        yield torch.arange(rows.start, rows.stop)
+def _batches(evidence: NetworkOnRegion, pairs: Pairs) -> Sequence[Tensor]:
+    """Indices of as many pairs as the network takes at once, and as are small beside what it keeps."""
+    size = min(evidence.probe.chunk, GROUP_PAIRS, _BATCH // evidence.probe.inputs)
+    return torch.arange(len(pairs)).split(max(1, size))
 
 
 def _search(evidence: NetworkOnRegion, epsilon: float, tau: float, sound: bool) -> _Found:
@@ -278,11 +282,11 @@ def _search(evidence: NetworkOnRegion, epsilon: float, tau: float, sound: bool) 
     stop = Stop(epsilon=epsilon, noise=noise, tau=tau if sound else None)
     device = evidence.probe.device
 
-    def halved(rows: Tensor) -> Search:
-        x, y = pairs.take(rows)
+    def halved(rows: slice) -> Search:
+        x, y = pairs.take(torch.arange(rows.start, rows.stop))
         return halve(evidence.probe, x.to(device), y.to(device), norm=evidence.norm, stop=stop)
 
-    search = merge([halved(rows) for rows in _groups(pairs)])
+    search = merge([halved(rows) for rows in groups(len(pairs), pairs.first(1)[0])])
     sure, when = noise_adjusted(search.numerator, search.distance, noise).max(0)
     return _Found(pairs=pairs, search=search, reference=reference, noise=noise, sure=sure, round=when)
 
