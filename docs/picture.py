@@ -15,6 +15,9 @@ from lipbench.files import write_atomic
 from lipbench.leaderboard.board import make_board
 from lipbench.plugins import load_plugins
 
+LEFT_OUT = ("layer", "seeds", "K per raw unit")
+"""Columns without which the picture can still be read, and is narrow enough."""
+
 
 def picture(folder: Path) -> str:
     """The first table of a suite, its headline, as SVG."""
@@ -23,11 +26,13 @@ def picture(folder: Path) -> str:
     shown = Table(
         title=f"{board.title}  {first.title}", title_style="bold", header_style="bold cyan", row_styles=["", "on grey11"]
     )
-    for column in first.columns:
-        shown.add_column(column.name + {"higher": " ↑", "lower": " ↓", "none": ""}[column.direction])
+    kept = [i for i, column in enumerate(first.columns) if column.name not in LEFT_OUT]
+    for i in kept:
+        column = first.columns[i]
+        shown.add_column(column.name + {"higher": " ↑", "lower": " ↓", "none": ""}[column.direction], no_wrap=True)
     for row in first.rows:
-        shown.add_row(*(Text(e.text, style=("bold green" if e.best else "") + (" strike" if e.struck else "")) for e in row))
-    console = Console(record=True, width=132, file=io.StringIO(), force_terminal=True)
+        shown.add_row(*(Text(row[i].text) for i in kept))
+    console = Console(record=True, width=170, file=io.StringIO(), force_terminal=True)
     console.print(shown)
     # A fixed id, so that the same records give the same bytes.
     return console.export_svg(title="lipbench", unique_id="leaderboard")

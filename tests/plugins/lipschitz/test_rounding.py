@@ -87,8 +87,8 @@ def test_other_networks_are_estimated(module: nn.Module, shape: tuple[int, ...])
     x, _ = all_pairs(evidence)
     _, error = reference(x)
     assert error.tolist() == [reference.estimate] * len(x)
-    # Never below what float32 says, and a few units in the last place of numbers near 1 where nothing cancels.
-    assert 4 * 2.0**-29 * gap <= reference.estimate < 1e-14
+    # Never below what float32 says, and far below what float32 would err where nothing cancels.
+    assert 4 * 2.0**-29 * gap <= reference.estimate < 1e-12
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
