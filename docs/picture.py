@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def picture(folder: Path) -> str:
     console = Console(record=True, width=170, file=io.StringIO(), force_terminal=True)
     console.print(shown)
     # A fixed id, so that the same records give the same bytes.
-    return console.export_svg(title="lipbench", unique_id="leaderboard")
+    drawn = console.export_svg(title="lipbench", unique_id="leaderboard")
+    # The fonts that rich would fetch from elsewhere; without them a viewer takes its own.
+    return re.sub(r"@font-face\s*{[^}]*}\s*", "", drawn)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def bound(
         kind: `lower` never above K, `upper` never below, `exact`, or `estimate` (neither).
         scope: Where the number holds: `global` all of R^n, `box` the data's range, `ball` the balls around the points. A
             lower bound carries the smallest region that it was searched in.
-        certified: True where rounding is accounted for rigorously or the error is far below what is printed.
+        certified: True where rounding is accounted for by a proof, False where it is estimated or not accounted for.
         unranked: Why it must not be ranked, None where it may.
         interval: Low, high and method, in raw units.
         extras: Traces, witnesses, diagnostics, JSON-able.

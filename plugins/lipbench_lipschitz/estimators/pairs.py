@@ -92,9 +92,8 @@ class LineSearch(Estimator):
     reports; where float64 does not confirm it, it is shown and not ranked.
 
     A pair costs 2 forwards and one a halving; then 64 forwards for the noise floor (72 where the errors of float64 are not
-    proved but estimated), one float64 forward for each halving of
-    the reported pair and 2 for the best entry of each of at most 256 pairs (at most 8 halvings and 4 pairs where a network
-    is so large that 8 inputs do not fit the cache).
+    proved but estimated), one float64 forward for each halving of the reported pair and 2 for the best entry of each of at
+    most 256 pairs (at most 8 halvings and 4 pairs where a network is so large that 8 inputs do not fit the cache).
 
     Source: line-search notebook (file 000_39504cef9cdeeeec.txt), the published procedure; the resolution
     d_min = 2 eps_out / (tau k) and the certificate
@@ -156,14 +155,18 @@ class LineSearch(Estimator):
     def _struck(self, evidence: NetworkOnRegion, found: _Found, trace: Trace, pair: int, facts: dict[str, Any]) -> Value:
         """The last ratio of a pair, which float64 does not confirm."""
         last = len(trace.entries) - 1
-        raw, cert = float(trace.certified.k_raw[last]), float(trace.certified.k_cert[last])
+        raw, ref, cert = (float(k[last]) for k in (trace.certified.k_raw, trace.certified.k_ref, trace.certified.k_cert))
+        # In float64 the reference is the search itself: there is no better evaluation that could call it wrong.
+        why = f"rounding noise: the last ratio is {raw:.4g}, float64 gives {ref:.4g}"
+        if raw <= (1 + self.tau) * ref:
+            why = f"not confirmed: rounding may be more than {self.tau:.0%} of the last ratio {raw:.4g}; {cert:.4g} is certain"
         return bound(
             evidence,
             raw,
             kind="lower",
             scope=region_scope(evidence),
             certified=False,
-            unranked=f"rounding noise: the last ratio is {raw:.4g}, float64 confirms {cert:.4g}",
+            unranked=why,
             **self._facts(evidence, found, trace, last, pair),
             **facts,
         )
@@ -198,7 +201,7 @@ class LineSearchJvp(Estimator):
     A pair costs 2 forwards, one a halving and 2 for the product; then 64 forwards for the noise floor and 12 float64
     forwards for each of at most 32 places (1 where 8 inputs of the network do not fit the cache).
 
-    Source: as LineSearch; forward-mode differentiation instead of differences is the remedy for their cancellation
+    Source: as LineSearch; a Jacobian-vector product instead of differences is the remedy for their cancellation
     (Griewank and Walther, Evaluating Derivatives, 2008, chapter 3).
 
     Args:
