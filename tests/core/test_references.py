@@ -71,7 +71,7 @@ ENTRY = "citation: c\nentries:\n  - quantity: q\n    value: 1\n    where: {metri
         (ENTRY.replace("{metric: m}", "{}"), 5, "entries.0.where: "),
         (ENTRY.replace("{metric: m}", "{metric: [a]}"), 5, "entries.0.where.metric: "),
         (ENTRY.replace("{metric: m}", "line_search"), 5, "entries.0.where: "),
-        (ENTRY + "    note: 2020-01-01\n", 6, "entries.0.note: "),
+        (ENTRY + "    note: 2020-01-01\n", 6, "a date has no place in a suite"),
         (ENTRY + "    value: 2\n", 6, "appears twice"),
         ("citation: [\n", 2, ""),
     ],
