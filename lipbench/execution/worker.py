@@ -31,12 +31,20 @@ def main(pipe: Connection, setup: Mapping[str, Any]) -> None:
     _threads(setup["cpus"])
     for place in setup["places"]:
         import_place(place)
+    me = os.getpid()
+    current = ""
+
+    def send(message: dict[str, Any]) -> None:
+        if os.getpid() != me:
+            # A process that a component forked: were it to speak or to read on, two would share one pipe.
+            os._exit(0)
+        pipe.send_bytes(json.dumps({**message, "work": current}, allow_nan=False).encode())
+
     bench = Bench(
         artifacts=Artifacts(Path(setup["artifacts"])),
         device=setup["device"],
-        send=lambda message: pipe.send_bytes(json.dumps({**message, "work": current}, allow_nan=False).encode()),
+        send=send,
     )
-    current = ""
     while True:
         try:
             raw = pipe.recv_bytes()
