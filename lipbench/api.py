@@ -16,6 +16,7 @@ from lipbench.contract.components import (
     Network,
     Report,
     Split,
+    Stage,
     Task,
 )
 from lipbench.contract.context import Context, data_root, stable_seed
@@ -50,6 +51,7 @@ __all__ = [
     "Record",
     "Report",
     "Split",
+    "Stage",
     "Status",
     "Table",
     "Task",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingerprints of code: the sources that a component's module reaches within its own package."""
+"""Fingerprints of code: the sources that a component's module reaches within its own package and other plugins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from lipbench.contract.errors import PluginError
@@ -72,8 +73,14 @@ def _imports(path: Path, _stamp: tuple[int, ...], module: str) -> tuple[str, ...
     return tuple(sorted(names))
 
 
+@cache
+def plugin_packages() -> frozenset[str]:
+    """Top-level packages that declare a plugin, loaded or not."""
+    return frozenset(point.value.partition(".")[0].partition(":")[0] for point in entry_points(group="lipbench"))
+
+
 def closure(module: str) -> dict[str, Path]:
-    """The module, its parent packages, and whatever of the same package they import: module name to source file."""
+    """The module, its parent packages, and whatever they import of the same package or of plugins: name to source file."""
     found: dict[str, Path] = {}
     waiting = [module]
     top, root = module.partition(".")[0], module_file(module)
@@ -82,9 +89,10 @@ def closure(module: str) -> dict[str, Path]:
     while waiting:
         name = waiting.pop()
         first = name.partition(".")[0]
-        if name in found or not (first == top or (beside is not None and (beside / f"{first}.py").is_file())):
+        own = first == top or first in plugin_packages()
+        if name in found or not (own or (beside is not None and (beside / f"{first}.py").is_file())):
             continue
-        path = module_file(name) if first == top or beside is None else beside / f"{first}.py"
+        path = module_file(name) if own or beside is None else beside / f"{first}.py"
         if path is None:
             continue
         found[name] = path

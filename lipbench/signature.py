@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lipbench.contract.components import Dataset, Kind, Method, Metric, Model, Task
+from lipbench.contract.components import Dataset, Kind, Method, Metric, Model, Stage, Task
 from lipbench.contract.errors import PluginError
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ def _task(cls: type[Task]) -> dict[str, Any]:
     names = list(inspect.signature(function).parameters)[1:]
     if "ctx" not in names:
         raise PluginError(f"{class_name(cls)}: evidence must take ctx: Context")
-    roles = {name: class_name(_annotation(cls, function, name)) for name in names if name != "ctx"}
+    for name in cls.stages:
+        if name not in names:
+            raise PluginError(f"{class_name(cls)}: evidence does not take stage {name!r}; add it as a parameter")
+    roles = {name: class_name(_annotation(cls, function, name)) for name in names if name not in ("ctx", *cls.stages)}
     for role, kinds in ((n, _annotation(cls, function, n)) for n in roles):
         if not issubclass(kinds, (Model, Dataset, Method)):
             raise PluginError(f"{class_name(cls)}: role {role!r} must be a Model, a Dataset or a Method, not {kinds.__name__}")
@@ -121,9 +125,46 @@ def _task(cls: type[Task]) -> dict[str, Any]:
         "fits": dict(cls.fits),
         "shared": cls.shared,
         "cpus": cls.cpus,
+        "stages": _stages(cls, roles),
         "gives": class_name(gives),
         "gives_mro": [class_name(c) for c in gives.__mro__ if c is not object],
     }
+
+
+def _stages(cls: type[Task], roles: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """The stages of a task as JSON, each checked against the method that it names and what it may read."""
+    known: dict[str, list[dict[str, Any]]] = {}
+    options = parameters(cls).model_fields
+    for name, choices in cls.stages.items():
+        listed = (choices,) if isinstance(choices, Stage) else tuple(choices)
+        for stage in listed:
+            who = f"{class_name(cls)}: stage {name!r}"
+            function = getattr(cls, stage.method, None)
+            if not inspect.isfunction(function):
+                raise PluginError(f"{who} names method {stage.method!r}, which does not exist")
+            takes = set(inspect.signature(function).parameters) - {"self"}
+            if takes != {*stage.inputs, "ctx"}:
+                listing = ", ".join(sorted({*stage.inputs, "ctx"}))
+                raise PluginError(f"{who}: {stage.method} must take {listing}; it takes {', '.join(sorted(takes))}")
+            for source in stage.inputs.values():
+                if source not in roles and source not in known:
+                    raise PluginError(f"{who} reads {source!r}, which is neither a role nor a stage declared before it")
+            for option in {*stage.params, *stage.only}:
+                if option not in options:
+                    raise PluginError(f"{who} reads parameter {option!r}, which the task does not have")
+            needed = [o for o, f in options.items() if f.is_required() and o not in stage.params]
+            if needed:
+                raise PluginError(f"{who}: parameter {needed[0]!r} has no default, so the stage must name it in params")
+        known[name] = [
+            {
+                "method": s.method,
+                "inputs": dict(s.inputs),
+                "params": sorted(s.params),
+                "only": {k: list(v) for k, v in s.only.items()},
+            }
+            for s in listed
+        ]
+    return known
 
 
 def _kind_of(cls: type) -> Kind:

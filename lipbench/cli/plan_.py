@@ -65,11 +65,15 @@ def command(
                 marks = " ".join(f"{'+' if c.id in new else '='}{c.metric.label}" for c in job.cells)
                 click.echo(f"{job.title()}\n    {marks}")
         fits = [fit for fit in plan.fits.values() if not artifacts.has(fit.id)]
+        steps = [step for step in plan.steps.values() if not artifacts.has(step.id)]
+        shared = f", {len(steps)} of {len(plan.steps)} shared steps to compute" if plan.steps else ""
         if not as_json:
             for fit in fits:
                 click.echo(f"fit {fit.model.label} on {fit.data.label} · seed {fit.seed}")
+            for step in steps:
+                click.echo(step.title())
             click.echo(
                 f"{suite.name}: {len(plan.jobs)} jobs, {total} cells: {todo} to run (+), {total - todo} done (=); "
-                f"{len(fits)} of {len(plan.fits)} models to fit; device {plan.device}"
+                f"{len(fits)} of {len(plan.fits)} models to fit{shared}; device {plan.device}"
             )
     registry.save()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -43,7 +43,8 @@ class Component:
 class Report:
     """A declaration: a pure function of a suite's records, run after the suite and by `lipbench leaderboard`.
 
-    By kind the function takes a `Sequence[Record]` and gives: `audit` an iterable of sentences, each a contradiction that
+    By kind the function takes a `Sequence[Record]`, and as a second parameter `published` the entries of the suite's
+    reference file where it has one, and gives: `audit` an iterable of sentences, each a contradiction that
     fails the run; `table` a `Table`; `plot` a mapping of file stems to matplotlib figures. Its module must not import torch.
     """
 
@@ -80,6 +81,8 @@ class Split:
     """(N, *shape) float32, in the raw unit of the dataset."""
     targets: np.ndarray | None = None
     """(N,) int64 class labels, or None."""
+    ids: np.ndarray | None = None
+    """(N,) what each row is called, such as the stem of its file; rows of one id belong together. None for row numbers."""
 
 
 class Dataset(ABC):
@@ -202,9 +205,45 @@ class Network(Model):
             return torch.nn.Sequential(*parts[:-1]).eval()
         raise NotApplicable(f"{type(self).__name__} has no layer {layer!r}; write layer: logits")
 
+    def head(self) -> torch.nn.Module:
+        """What follows the embedding, (B, d) -> (B, m): `head()(at("embedding")(x))` is `module(x)`.
+
+        Raises:
+            NotApplicable: The network has no embedding, or its end is not its last linear layer.
+        """
+        self.at("embedding")
+        last: torch.nn.Module = list(self.module.children())[-1]
+        return last
+
 
 class Method(ABC):  # noqa: B024  (methods share nothing but their kind; each task defines the protocol that it needs)
     """An exchangeable algorithm that a task takes as a role: an attack, a sampler, a distance."""
+
+    def files(self) -> Sequence[Path]:
+        """The files it reads: a change of one recomputes what used this method.
+
+        Raises:
+            InvalidInput: A file is missing; the message says where it was looked for.
+        """
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """An expensive part of a task's protocol that jobs share: computed once for the same inputs, and stored.
+
+    It names a method of the task that gives a `Mapping[str, Tensor]`. Its id covers the components behind its inputs, the
+    task's code, the parameters in `params` and the seed; jobs that agree on these get the same tensors.
+    """
+
+    method: str
+    """Name of the method of the task; it takes the inputs and `ctx`."""
+    inputs: Mapping[str, str]
+    """Parameter of the method to a role, or to a stage that is declared before this one."""
+    params: tuple[str, ...] = ()
+    """The task's parameters that the method reads. In it all others have their defaults, so that none enters unseen."""
+    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Parameter of the task to the values for which this stage applies; for others the next one of its name is taken."""
 
 
 class Task(ABC):
@@ -217,6 +256,9 @@ class Task(ABC):
 
     fits: ClassVar[Mapping[str, str]] = {}
     """Which model role is fitted on which dataset role, such as {"network": "data"}."""
+    stages: ClassVar[Mapping[str, Stage | tuple[Stage, ...]]] = {}
+    """Stored results that jobs share, in the order in which they build on each other. A parameter of `evidence` that has the
+    name of a stage gets its tensors instead of a component; they must not be written to."""
     shared: ClassVar[bool] = False
     """True where jobs are so short and harmless that they may share one worker process."""
     cpus: ClassVar[int] = 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fitted models on disk: tensors as safetensors, facts as JSON beside them; nothing is ever unpickled."""
+"""Fitted models and stages of tasks on disk: tensors as safetensors, facts as JSON beside them; nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -16,8 +16,47 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+KEPT_BYTES = 256 * 2**20
+"""Artifacts that a worker keeps in memory take no more than this."""
+
+
+class Kept:
+    """The artifacts that were used last, so that jobs which share a worker do not read them again and again."""
+
+    def __init__(self, most: int = KEPT_BYTES) -> None:
+        self.most, self.size = most, 0
+        self._tensors: dict[str, Mapping[str, Tensor]] = {}
+
+    def get(self, name: str) -> Mapping[str, Tensor] | None:
+        """What is kept under this id, which is then the last to be dropped."""
+        found = self._tensors.pop(name, None)
+        if found is not None:
+            self._tensors[name] = found
+        return found
+
+    def put(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep an artifact; what was used longest ago goes."""
+        self.drop(name)
+        size = _bytes(tensors)
+        if size > self.most:
+            return
+        while self.size + size > self.most:
+            self.drop(next(iter(self._tensors)))
+        self._tensors[name] = tensors
+        self.size += size
+
+    def drop(self, name: str) -> None:
+        """Forget an artifact."""
+        found = self._tensors.pop(name, None)
+        self.size -= 0 if found is None else _bytes(found)
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(t.nbytes for t in tensors.values())
+
+
 class Artifacts:
-    """A folder of fitted models by the hash of all that determines them."""
+    """A folder of tensors by the hash of all that determines them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

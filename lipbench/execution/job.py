@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from lipbench.contract.components import Dataset, Model
 from lipbench.contract.context import Context, stable_seed
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotFinite
 from lipbench.contract.values import Value
-from lipbench.execution.artifacts import Artifacts
+from lipbench.execution.artifacts import Artifacts, Kept
+from lipbench.files import canonical
 from lipbench.registry import load_factory
 from lipbench.signature import instantiate
 
@@ -35,6 +36,8 @@ class Bench:
     artifacts: Artifacts
     device: str
     send: Send
+    kept: Kept = field(default_factory=Kept)
+    """Artifacts in memory, for jobs that share a worker."""
 
     def make(self, use: Mapping[str, Any]) -> Any:
         """A component from its use."""
@@ -54,46 +57,98 @@ class Bench:
 
 def do(bench: Bench, payload: Mapping[str, Any], timeout: float) -> None:
     """Do a work and send what came of it: `begin`, `cell` and `failed` messages."""
-    if "fit" in payload:
-        fit = payload["fit"]
-        bench.send({"say": "begin", "cell": None})
-        try:
-            _fit(bench, bench.make(fit["model"]), bench.make(fit["data"]), fit, timeout)
-        except Exception as error:
-            bench.send({"say": "failed", "error": _fault(error)})
-        return
-    _job(bench, payload["job"], timeout)
-
-
-def _job(bench: Bench, job: Mapping[str, Any], timeout: float) -> None:
     bench.send({"say": "begin", "cell": None})
     try:
-        evidence = _evidence(bench, job, timeout)
+        if "fit" in payload:
+            fit = payload["fit"]
+            _fit(bench, bench.make(fit["model"]), bench.make(fit["data"]), fit, timeout)
+            return
+        stages = Stages(bench, payload["steps"], timeout)
+        if "step" in payload:
+            stages.get(payload["step"])
+            return
+        evidence = _evidence(bench, payload["job"], stages, timeout)
     except Exception as error:
         bench.send({"say": "failed", "error": _fault(error)})
         return
+    _cells(bench, payload["job"], evidence, stages, timeout)
+
+
+def _cells(bench: Bench, job: Mapping[str, Any], evidence: Any, stages: Stages, timeout: float) -> None:
     for cell in job["cells"]:
         bench.send({"say": "begin", "cell": cell["id"]})
-        before = _versions(evidence)
+        before = _versions(evidence, stages)
         answer = _measure(bench, cell, evidence, job["seed"], timeout)
-        if _versions(evidence) != before:
+        if _versions(evidence, stages) != before:
             # The next metric must read what the task gave, not what this one left.
             answer = {"status": "failed", "error": _MUTATED, "cost": answer["cost"]}
-            evidence = _evidence(bench, job, timeout)
+            stages.forget()
+            evidence = _evidence(bench, job, stages, timeout)
         bench.send({"say": "cell", "cell": cell["id"], **answer})
 
 
-def _evidence(bench: Bench, job: Mapping[str, Any], timeout: float) -> Any:
+class Stages:
+    """The stored stages of one job or step: loaded, or made here where one has been lost or damaged since the run began."""
+
+    def __init__(self, bench: Bench, steps: Mapping[str, Mapping[str, Any]], timeout: float) -> None:
+        self.bench, self.steps, self.timeout = bench, steps, timeout
+        self.loaded: dict[str, Mapping[str, torch.Tensor]] = {}
+
+    def get(self, step: str) -> Mapping[str, torch.Tensor]:
+        """The tensors of a step."""
+        if step not in self.loaded:
+            found = self.bench.kept.get(step)
+            if found is None:
+                try:
+                    found = self.bench.artifacts.load(step)
+                except InvalidInput:
+                    found = self._make(self.steps[step])
+                self.bench.kept.put(step, found)
+            self.loaded[step] = found
+        return self.loaded[step]
+
+    def forget(self) -> None:
+        """Drop what is in memory, because somebody wrote to it."""
+        for step in self.loaded:
+            self.bench.kept.drop(step)
+        self.loaded.clear()
+
+    def _make(self, step: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        start = time.perf_counter()
+        inputs = _roles(self.bench, step, self.timeout) | {p: self.get(s) for p, s in step["stages"].items()}
+        task = self.bench.make(step["task"])
+        _seed_globals(step["scope"], step["seed"])
+        made = getattr(task, step["method"])(**inputs, ctx=self.bench.context(step["scope"], step["seed"], self.timeout))
+        if not isinstance(made, Mapping) or not all(isinstance(t, torch.Tensor) for t in made.values()):
+            raise InvalidInput(f"stage {step['method']} of task {step['task']['name']!r} must give tensors by name")
+        facts = {k: step[k] for k in ("task", "method", "roles", "stages", "seed", "scope")}
+        self.bench.artifacts.save(step["id"], made, facts | {"seconds": round(time.perf_counter() - start, 3)})
+        # What others will read, and not what was made: both are then the same bits in the same layout.
+        return self.bench.artifacts.load(step["id"])
+
+
+def _roles(bench: Bench, job: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+    """The components of a job or a step, models built and fitted."""
     roles = {role: bench.make(use) for role, use in job["roles"].items()}
+    # A dataset that is a role itself is not read twice.
+    datasets = {canonical(job["roles"][role]): made for role, made in roles.items() if isinstance(made, Dataset)}
     for role, source in job["builds"].items():
+        if (key := canonical(source)) not in datasets:
+            datasets[key] = bench.make(source)
+        data = datasets[key]
         fit = job["fits"].get(role)
         if fit is not None:
-            _fitted(bench, roles[role], roles[source], fit, timeout)
+            _fitted(bench, roles[role], data, fit, timeout)
         else:
-            roles[role].build(roles[source].spec(), bench.context(job["scopes"][role], job["seed"], timeout))
+            roles[role].build(data.spec(), bench.context(job["scopes"][role], job["seed"], timeout))
+    return roles
+
+
+def _evidence(bench: Bench, job: Mapping[str, Any], stages: Stages, timeout: float) -> Any:
+    inputs = _roles(bench, job, timeout) | {name: stages.get(step) for name, step in job["stages"].items()}
     task = bench.make(job["task"])
     _seed_globals(job["scope"], job["seed"])
-    evidence = task.evidence(**roles, ctx=bench.context(job["scope"], job["seed"], timeout))
+    evidence = task.evidence(**inputs, ctx=bench.context(job["scope"], job["seed"], timeout))
     if evidence is None:
         raise InvalidInput(f"task {job['task']['name']!r} gave no evidence: its evidence() returned None")
     for value in _parts(evidence):
@@ -107,9 +162,10 @@ def _parts(evidence: Any) -> list[Any]:
     return list(vars(evidence).values()) if hasattr(evidence, "__dict__") else []
 
 
-def _versions(evidence: Any) -> list[int]:
-    """How often each tensor of the evidence was written to; torch counts, but not for tensors made in inference mode."""
-    return [v._version for v in _parts(evidence) if isinstance(v, torch.Tensor) and not v.is_inference()]
+def _versions(evidence: Any, stages: Stages) -> list[int]:
+    """How often each tensor was written to; torch counts, but not for tensors made in inference mode."""
+    tensors = [*_parts(evidence), *(t for step in stages.loaded.values() for t in step.values())]
+    return [v._version for v in tensors if isinstance(v, torch.Tensor) and not v.is_inference()]
 
 
 _MUTATED = {
@@ -132,7 +188,10 @@ def _seed_globals(scope: str, seed: int) -> None:
 def _fitted(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], timeout: float) -> None:
     """Load the model; fit it here where the artifact has been lost or damaged since the run began."""
     try:
-        state = bench.artifacts.load(fit["id"])
+        state = bench.kept.get(fit["id"]) or bench.artifacts.load(fit["id"])
+        bench.kept.put(fit["id"], state)
+        # A model may keep what it is given, and change it.
+        state = {name: tensor.clone() for name, tensor in state.items()}
         model.build(data.spec(), bench.context(fit["scope"], fit["seed"], timeout))
         model.load_state(state)
     except (InvalidInput, KeyError, RuntimeError):

@@ -183,7 +183,7 @@ class LocalExecutor:
         if fault is not None:
             self._fail(work, "failed", fault, worker.device)
         else:
-            self._schedule.fit_done(work.id)
+            self._schedule.made(work.id)
             self._emit(Event(kind="finished", work=work))
 
     def _lost(self, worker: _Worker, status: str, error: dict[str, str]) -> None:
@@ -207,7 +207,7 @@ class LocalExecutor:
         self._emit(Event(kind="failed", work=work, data={"status": status, "error": error, "device": device}))
         if not work.cells:
             reason = {"class": error["class"], "message": f"{work.title} failed: {error['message']}"}
-            for lost in self._schedule.fit_failed(work.id):
+            for lost in self._schedule.unmade(work.id):
                 self._emit(Event(kind="failed", work=lost, data={"status": "failed", "error": reason, "device": device}))
 
     def _end(self, worker: _Worker, *, at_once: bool = False) -> None:

@@ -196,6 +196,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "roles": {role: use.label for role, use in job.roles.items()},
                 "varying": dict(job.varying),
                 "seed": job.seed,
+                **({"blocks": list(job.blocks)} if job.blocks else {}),
                 "cells": {cell.id: cell.metric.label for cell in job.cells},
             }
             for job in plan.jobs

@@ -3,25 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lipbench.suite.plan import Fit, Job, Plan
+from lipbench.suite.stages import Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A fit, or the missing cells of a job: what one worker does in one go."""
+    """A fit, a step, or the missing cells of a job: what one worker does in one go."""
 
     id: str
     title: str
     payload: Mapping[str, Any]
     """All that the worker needs, as JSON."""
     cells: tuple[str, ...] = ()
-    """Ids of the cells that it gives; empty for a fit."""
+    """Ids of the cells that it gives; empty for a fit or a step, which give an artifact."""
     needs: frozenset[str] = frozenset()
-    """Ids of fits that must be done before."""
+    """Ids of fits and steps that must be done before."""
     shared: bool = False
     cpus: int = 1
     timeout: float = 3600.0
@@ -38,49 +39,61 @@ class Event:
 
 
 class Schedule:
-    """Which work is ready: fits first, then jobs in the order of the plan; a failed fit fails what waits for it."""
+    """Which work is ready: fits and steps first, then jobs in the order of the plan; one that fails fails what waits for it."""
 
     def __init__(self, works: Iterable[Work]) -> None:
         self.waiting: dict[str, Work] = {w.id: w for w in works}
-        self.open_fits = {w.id for w in self.waiting.values() if not w.cells}
+        self.open = {w.id for w in self.waiting.values() if not w.cells}
 
     def take(self) -> Work | None:
         """The next work that waits for nothing; None where none is ready now."""
-        ready = next((w for w in self.waiting.values() if not (w.needs & self.open_fits)), None)
+        ready = next((w for w in self.waiting.values() if not (w.needs & self.open)), None)
         return self.waiting.pop(ready.id) if ready else None
 
     def put_back(self, work: Work) -> None:
         """Queue a work again, behind the others."""
         self.waiting[work.id] = work
 
-    def fit_done(self, fit: str) -> None:
-        """Free what waited for this fit."""
-        self.open_fits.discard(fit)
+    def made(self, artifact: str) -> None:
+        """Free what waited for this fit or step."""
+        self.open.discard(artifact)
 
-    def fit_failed(self, fit: str) -> list[Work]:
-        """Give up on what waited for this fit, and return it."""
-        lost = [w for w in self.waiting.values() if fit in w.needs]
-        for work in lost:
-            del self.waiting[work.id]
-        self.open_fits.discard(fit)
+    def unmade(self, artifact: str) -> list[Work]:
+        """Give up on what waited for this fit or step, and on what waited for that in turn, and return it."""
+        lost: list[Work] = []
+        gone = {artifact}
+        while found := [w for w in self.waiting.values() if w.needs & gone]:
+            for work in found:
+                del self.waiting[work.id]
+            lost += found
+            gone = {w.id for w in found}
+            self.open -= gone
+        self.open.discard(artifact)
         return lost
 
 
 def make_works(plan: Plan, missing: Sequence[tuple[Job, Sequence[str]]], has_artifact: Any) -> list[Work]:
-    """Works for the missing cells, and for the fits that they need and that are not stored.
+    """Works for the missing cells, and for the fits and steps that they need and that are not stored.
 
     Args:
         plan: The plan.
         missing: Jobs with the ids of their cells that are to be computed.
-        has_artifact: Function of a fit's id.
+        has_artifact: Function of the id of a fit or a step.
     """
-    needed = {fit for job, cells in missing if cells for fit in job.fits.values()}
-    absent = {fit for fit in sorted(needed) if not has_artifact(fit)}
+    wanted = [job for job, cells in missing if cells]
+    steps = {s for job in wanted for s in job.stages.values() if not has_artifact(s)}
+    for step in reversed(list(plan.steps.values())):
+        if step.id in steps:
+            steps |= {s for s in step.steps.values() if not has_artifact(s)}
+    needed = {f for job in wanted for f in job.fits.values()} | {f for s in steps for f in plan.steps[s].fits.values()}
+    absent = {fit for fit in needed if not has_artifact(fit)} | steps
     timeout = plan.suite.spec.timeout
     works = [_fit_work(plan.fits[fit], timeout) for fit in plan.fits if fit in absent]
+    works += [_step_work(plan, step, absent, timeout) for step in plan.steps.values() if step.id in steps]
     for job, cells in missing:
         if cells:
-            works.append(_job_work(plan, job, cells, frozenset(job.fits.values()) & absent, timeout))
+            needs = absent.intersection(job.fits.values()) | absent.intersection(job.stages.values())
+            works.append(_job_work(plan, job, cells, frozenset(needs), timeout))
     return works
 
 
@@ -94,6 +107,41 @@ def fit_payload(fit: Fit) -> dict[str, Any]:
     return {"id": fit.id, "model": fit.model.to_json(), "data": fit.data.to_json(), "seed": fit.seed, "scope": fit.scope}
 
 
+def _step_work(plan: Plan, step: Step, absent: Set[str], timeout: float) -> Work:
+    payload = {"step": step.id, "steps": _closure(plan, [step.id])}
+    needs = frozenset({*step.fits.values(), *step.steps.values()} & absent)
+    return Work(
+        id=step.id, title=step.title(), payload=payload, needs=needs, shared=step.shared, cpus=step.cpus, timeout=timeout
+    )
+
+
+def _closure(plan: Plan, wanted: Iterable[str]) -> dict[str, Any]:
+    """Steps as JSON by id, with all that they need, so that a worker can make a lost one again."""
+    found: dict[str, Any] = {}
+    open_ = list(wanted)
+    while open_:
+        step = plan.steps[open_.pop()]
+        found[step.id] = step_payload(plan, step)
+        open_ += [s for s in step.steps.values() if s not in found]
+    return found
+
+
+def step_payload(plan: Plan, step: Step) -> dict[str, Any]:
+    """A step as JSON."""
+    return {
+        "id": step.id,
+        "task": step.task.to_json(),
+        "method": step.method,
+        "roles": {p: use.to_json() for p, use in step.roles.items()},
+        "builds": {p: use.to_json() for p, use in step.builds.items()},
+        "scopes": {p: f"fit {step.roles[p].identity} on {use.identity}" for p, use in step.builds.items()},
+        "fits": {p: fit_payload(plan.fits[fit]) for p, fit in step.fits.items()},
+        "stages": dict(step.steps),
+        "seed": step.seed,
+        "scope": step.scope,
+    }
+
+
 def _job_work(plan: Plan, job: Job, cells: Sequence[str], needs: frozenset[str], timeout: float) -> Work:
     chosen = [c for c in job.cells if c.id in set(cells)]
     payload = {
@@ -101,15 +149,17 @@ def _job_work(plan: Plan, job: Job, cells: Sequence[str], needs: frozenset[str],
             "id": job.id,
             "task": job.task.to_json(),
             "roles": {role: use.to_json() for role, use in job.roles.items()},
-            "builds": dict(job.builds),
+            "builds": {role: job.roles[source].to_json() for role, source in job.builds.items()},
             "scopes": {r: f"fit {job.roles[r].identity} on {job.roles[d].identity}" for r, d in job.builds.items()},
             "fits": {role: fit_payload(plan.fits[fit]) for role, fit in job.fits.items()},
+            "stages": dict(job.stages),
             "seed": job.seed,
             "scope": job.scope,
             "cells": [
                 {"id": c.id, "metric": c.metric.to_json(), "scope": f"{job.scope} metric {c.metric.identity}"} for c in chosen
             ],
-        }
+        },
+        "steps": _closure(plan, job.stages.values()),
     }
     return Work(
         id=job.id, title=job.title(), payload=payload, cells=tuple(c.id for c in chosen), needs=needs,
@@ -125,6 +175,6 @@ def without(work: Work, cell: str) -> Work | None:
     job = dict(work.payload["job"])
     job["cells"] = [c for c in job["cells"] if c["id"] in left]
     return Work(
-        id=work.id, title=work.title, payload={"job": job}, cells=left, needs=work.needs,
+        id=work.id, title=work.title, payload={**work.payload, "job": job}, cells=left, needs=work.needs,
         shared=work.shared, cpus=work.cpus, timeout=work.timeout,
     )  # fmt: skip

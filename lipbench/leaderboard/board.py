@@ -45,16 +45,17 @@ def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str
     if only is not None:
         plan, records = _part(plan, only), [r for r in records if r.cell in only]
     reports = list(all_reports(plugins, plan["task"]))
-    tables, faults = ask_tables(reports, records)
-    published = reference_table(plan, records)
-    mine = [main_table(plan, records), *([published] if published else [])]
+    numbers = _published(plan)
+    tables, faults = ask_tables(reports, records, numbers)
+    beside = reference_table(plan, records)
+    mine = [main_table(plan, records), *([beside] if beside else [])]
     return Board(
         suite=plan.get("suite") or folder.name,
         title=plan.get("title") or "",
         description=plan.get("description") or "",
         citation=plan.get("citation") or "",
         tables=[table for table in (*tables, *mine) if table.columns],
-        findings=[*ask_audits(reports, records), *faults],
+        findings=[*ask_audits(reports, records, numbers), *faults],
     )
 
 
@@ -82,7 +83,12 @@ def save_plots(folder: Path, plugins: Sequence[PluginInfo], records: Sequence[Re
         StoreError: The plan is damaged.
     """
     plan, chosen = _read(folder, records)
-    return draw(folder / "plots", all_reports(plugins, plan["task"]), chosen)
+    return draw(folder / "plots", all_reports(plugins, plan["task"]), chosen, _published(plan))
+
+
+def _published(plan: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The entries of the suite's reference file."""
+    return (plan.get("reference") or {}).get("entries") or ()
 
 
 def _read(folder: Path, records: Any) -> tuple[Mapping[str, Any], list[Record]]:

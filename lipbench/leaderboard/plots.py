@@ -15,13 +15,15 @@ from typing import Any
 from lipbench.contract.components import Report
 from lipbench.contract.values import Record
 from lipbench.files import write_atomic
-from lipbench.leaderboard.reports import fault, function_of
+from lipbench.leaderboard.reports import call, fault
 
 DPI = 130
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def draw(folder: Path, reports: Iterable[Report], records: Sequence[Record]) -> list[Path]:
+def draw(
+    folder: Path, reports: Iterable[Report], records: Sequence[Record], published: Sequence[Mapping[str, Any]] = ()
+) -> list[Path]:
     """Save each figure of the `plot` reports as PNG and SVG; nothing where matplotlib is not installed.
 
     A report that raises is logged and the others are drawn: a plot that fails must not cost the run its table.
@@ -33,7 +35,7 @@ def draw(folder: Path, reports: Iterable[Report], records: Sequence[Record]) -> 
     for report in plots:
         with _canvas():
             try:
-                for path in _save(folder, report, function_of(report)(records), saved):
+                for path in _save(folder, report, call(report, records, published), saved):
                     saved[path] = None
             except Exception as error:
                 logging.getLogger("lipbench").warning(fault(report, error))

@@ -21,7 +21,9 @@ Published = Mapping[str, Any]
 def reference_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table | None:
     """Published values, ours, and their difference; None where the suite names no reference.
 
-    An entry that fits several rows or metrics gets a line for each: values of different things are never averaged.
+    An entry that fits several rows or metrics gets a line for each: values of different things are never averaged. Entries
+    for which the plan has no cell are counted, since a suite at a smaller scale would show little else; where no entry has
+    one, there is no table.
     """
     reference = plan.get("reference")
     if not reference or not reference.get("entries"):
@@ -31,22 +33,26 @@ def reference_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table
     units = {entry.get("unit") or "" for entry in reference["entries"]}
     unit = units.pop() if len(units) == 1 else ""
     notes = Notes()
-    rows = []
+    rows, absent = [], 0
     for entry in reference["entries"]:
         places = list(_places(grid, entry["where"]))
-        if not places:
-            rows.append(_line(entry["quantity"], entry, summarise([], digits), unit, digits, notes))
+        absent += not places
         for row, metric in places:
             summary = summarise(_read(grid.measured(row, metric), entry), digits)
             name = entry["quantity"] + _which(grid, places, row, metric)
             rows.append(_line(name, entry, summary, unit, digits, notes))
+    if not rows:
+        return None
+    more = f"{absent} more published value{'s have' if absent > 1 else ' has'} no counterpart among these cells."
     columns = [Column(name="quantity"), *(Column(name=n, unit=unit) for n in ("published", "ours", "difference"))]
     return Table(
         title="Published values",
         columns=[*columns, Column(name="within our interval"), Column(name="source")],
         rows=rows,
         notes=notes.texts(),
-        caption=f"Published in: {reference['citation']}" if reference.get("citation") else "",
+        caption=" ".join(
+            [*([f"Published in: {reference['citation']}."] if reference.get("citation") else []), *([more] if absent else [])]
+        ),
     )
 
 

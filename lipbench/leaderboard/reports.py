@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lipbench.contract.components import Report
 from lipbench.contract.values import Record, Table
 
 
-def function_of(report: Report) -> Callable[[Sequence[Record]], Any]:
+def function_of(report: Report) -> Callable[..., Any]:
     """Import the function behind `module:function`.
 
     Raises:
@@ -24,7 +25,15 @@ def function_of(report: Report) -> Callable[[Sequence[Record]], Any]:
     return made
 
 
-def ask_tables(reports: Iterable[Report], records: Sequence[Record]) -> tuple[list[Table], list[str]]:
+def call(report: Report, records: Sequence[Record], published: Sequence[Mapping[str, Any]]) -> Any:
+    """What a report makes of the records, and of the published numbers where it takes them."""
+    function = function_of(report)
+    return function(records, published) if "published" in inspect.signature(function).parameters else function(records)
+
+
+def ask_tables(
+    reports: Iterable[Report], records: Sequence[Record], published: Sequence[Mapping[str, Any]] = ()
+) -> tuple[list[Table], list[str]]:
     """Tables of the `table` reports, and sentences on those that failed."""
     tables: list[Table] = []
     faults: list[str] = []
@@ -32,7 +41,7 @@ def ask_tables(reports: Iterable[Report], records: Sequence[Record]) -> tuple[li
         if report.kind != "table":
             continue
         try:
-            made = function_of(report)(records)
+            made = call(report, records, published)
         except Exception as error:
             faults.append(fault(report, error))
             continue
@@ -51,13 +60,15 @@ def _whole(table: Table) -> bool:
     return all(len(row) == width and all(e.note is None or 1 <= e.note <= notes for e in row) for row in table.rows)
 
 
-def ask_audits(reports: Iterable[Report], records: Sequence[Record]) -> Iterator[str]:
+def ask_audits(
+    reports: Iterable[Report], records: Sequence[Record], published: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[str]:
     """Sentences of the `audit` reports, among them one on each that failed."""
     for report in reports:
         if report.kind != "audit":
             continue
         try:
-            said = function_of(report)(records)
+            said = call(report, records, published)
             # One sentence on its own is an easy slip; letter by letter it would be no help.
             for sentence in [said] if isinstance(said, str) else said or ():
                 yield str(sentence)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lipbench.contract.values import Column, Direction, Entry, Record, Table
@@ -46,7 +47,8 @@ def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
         Values are means over seeds; the best of each group is marked where at least two values compete.
     """
     spec: Spec = plan.get("leaderboard") or {}
-    grid = make_grid(plan, records)
+    chosen, rest = _chosen(plan, spec.get("blocks"))
+    grid, hidden = _shown(make_grid(chosen, records), spec.get("columns"))
     digits = spec.get("digits") or DIGITS
     summaries = [[summarise(grid.measured(row, metric), digits) for metric in grid.metrics] for row in grid.rows]
     rank = spec.get("rank") or "row"
@@ -63,8 +65,33 @@ def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
         columns=[*(Column(name=key) for key in grid.keys), *_unlike(columns, grid.keys)],
         rows=rows,
         notes=notes.texts(),
-        caption=_caption(grid, summaries, contests, best, rank),
+        caption=_caption(grid, summaries, contests, best, rank) + _hidden(hidden, rest),
     )
+
+
+def _chosen(plan: Mapping[str, Any], wanted: Sequence[str] | None) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """The plan with the jobs of the wanted blocks only, and the names of the other blocks."""
+    if wanted is None or not plan:
+        return plan, ()
+    jobs = [job for job in plan["jobs"] if set(job.get("blocks", ())).intersection(wanted)]
+    names = dict.fromkeys(name for job in plan["jobs"] for name in job.get("blocks", ()))
+    # A selection may have left none of them; what was asked for is then shown.
+    return ({**plan, "jobs": jobs}, [name for name in names if name not in wanted]) if jobs else (plan, ())
+
+
+def _shown(grid: Grid, wanted: Sequence[str] | None) -> tuple[Grid, Sequence[str]]:
+    """The grid with the wanted metrics only and the rows that have one of them, and the metrics that are left out."""
+    if wanted is None:
+        return grid, ()
+    metrics = tuple(metric for metric in wanted if metric in grid.metrics)
+    rows = [row for row in grid.rows if any(metric in row.cells for metric in metrics)]
+    return replace(grid, metrics=metrics, rows=rows), [m for m in grid.metrics if m not in metrics]
+
+
+def _hidden(metrics: Sequence[str], blocks: Sequence[str]) -> str:
+    """What was measured but is not shown here."""
+    metrics_ = f" Measured as well, and in the records: {', '.join(metrics)}." if metrics else ""
+    return metrics_ + (f" Not in this table: the blocks {', '.join(blocks)}." if blocks else "")
 
 
 def _contests(summaries: Sequence[Sequence[Summary]], rank: str) -> dict[tuple[Any, ...], list[Place]]:

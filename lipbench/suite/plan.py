@@ -16,6 +16,7 @@ from lipbench.registry import Registry
 from lipbench.suite.data import data_fingerprint
 from lipbench.suite.load import FORMAT, Suite
 from lipbench.suite.references import load_references
+from lipbench.suite.stages import Point, Step, steps_of
 from lipbench.suite.uses import Resolver, Use, check
 
 Path = tuple[str | int, ...]
@@ -52,17 +53,21 @@ class Job:
     task: Use
     roles: Mapping[str, Use]
     data: Mapping[str, str]
-    """Fingerprints of the files that datasets and models read, by role; a role that reads none is not in it."""
+    """Fingerprints of the files that components read, by role; a role that reads none is not in it."""
     fits: Mapping[str, str]
     """Model role to the id of its fit, where it is fitted."""
     builds: Mapping[str, str]
     """Model role to the dataset role whose shape it is built for."""
+    stages: Mapping[str, str]
+    """Stage of the task to the id of its step."""
     seed: int
     cells: tuple[Cell, ...]
     shared: bool
     cpus: int
     varying: Mapping[str, Any] = field(default_factory=dict)
     """Task parameters that the matrix sets."""
+    blocks: tuple[str, ...] = ()
+    """Names of the blocks that ask for it."""
 
     @property
     def scope(self) -> str:
@@ -83,6 +88,8 @@ class Plan:
     suite: Suite
     jobs: tuple[Job, ...]
     fits: Mapping[str, Fit]
+    steps: Mapping[str, Step]
+    """By id, each after those that it needs."""
     device: str
     """Device class: part of every id, since values on another class may differ."""
 
@@ -110,13 +117,13 @@ def make_plan(suite: Suite, registry: Registry, device: str = "cpu", select: Seq
                 f"plugin {wanted!r} is required, but it is not installed, blocked or broken", ["requires_plugins"]
             )
     planner = _Planner(suite, registry, device, _parse_select(select))
-    planner.check_leaderboard()
     jobs = _merged(planner.jobs())
+    planner.check_leaderboard()
     planner.check_select()
     if not jobs:
         raise suite.tree.error("nothing is left to run: every combination is excluded or deselected")
     _no_twins(jobs, suite)
-    return Plan(suite=suite, jobs=tuple(jobs), fits=planner.fits, device=device)
+    return Plan(suite=suite, jobs=tuple(jobs), fits=planner.fits, steps=planner.steps, device=device)
 
 
 def _merged(jobs: Iterable[Job]) -> list[Job]:
@@ -124,8 +131,12 @@ def _merged(jobs: Iterable[Job]) -> list[Job]:
     found: dict[str, Job] = {}
     for job in jobs:
         before = found.get(job.id)
-        found[job.id] = job if before is None else replace(before, cells=before.cells + job.cells)
+        found[job.id] = job if before is None else _joined(before, job)
     return list(found.values())
+
+
+def _joined(one: Job, other: Job) -> Job:
+    return replace(one, cells=one.cells + other.cells, blocks=tuple(dict.fromkeys(one.blocks + other.blocks)))
 
 
 def _no_twins(jobs: Sequence[Job], suite: Suite) -> None:
@@ -154,8 +165,11 @@ class _Planner:
         self.suite, self.registry, self.device, self.select = suite, registry, device, select
         self.resolver = Resolver(registry, suite.tree)
         self.fits: dict[str, Fit] = {}
+        self.steps: dict[str, Step] = {}
         self.seen: dict[str, set[str]] = {}
         self.matched: set[str] = set()
+        self.metrics: dict[str, None] = {}
+        """Labels of all metrics, of selected jobs or not."""
         self._data: dict[str, str] = {}
         self.task = self.resolver.use("task", suite.spec.task, ("task",))
         self.facts = registry.describe(self.task.entry)
@@ -184,6 +198,7 @@ class _Planner:
         if not metrics:
             raise self.suite.tree.error("there is no metric; list at least one under `metrics:`", place)
         measured = [self.metric(raw, (*place, i)) for i, raw in enumerate(metrics)]
+        self.metrics |= dict.fromkeys(m.label for m in measured)
         self.check_exclude(exclude, axes)
         chosen = [m for m in measured if self.selected("metric", m)]
         for combination in itertools.product(*axes.values()):
@@ -193,7 +208,7 @@ class _Planner:
             wanted = [self.selected(key, value) for key, value in point.items()]
             for seed in range(seeds) if isinstance(seeds, int) else seeds:
                 if all([*wanted, self.selected("seed", seed), self.selected("block", name)]) and chosen:
-                    yield self.job(point, seed, chosen)
+                    yield replace(self.job(point, seed, chosen), blocks=(name,) if name else ())
 
     def axes(self, matrix: Mapping[str, Any], at: Path) -> dict[str, list[Any]]:
         roles: Mapping[str, str] = self.facts["roles"]
@@ -263,6 +278,16 @@ class _Planner:
                 raise tree.error(
                     f"rows: there is no role or parameter {key!r}; {did_you_mean(key, known)}", ("leaderboard", "rows", i)
                 )
+        for i, name in enumerate(spec.leaderboard.blocks or ()):
+            if name not in (spec.blocks or {}):
+                raise tree.error(
+                    f"blocks: there is no block {name!r}; {did_you_mean(name, spec.blocks or {})}", ("leaderboard", "blocks", i)
+                )
+        for i, label in enumerate(spec.leaderboard.columns or ()):
+            if label not in self.metrics:
+                raise tree.error(
+                    f"columns: no block measures {label!r}; {did_you_mean(label, self.metrics)}", ("leaderboard", "columns", i)
+                )
         if spec.reference is not None:
             file = self.suite.file.parent / spec.reference
             if not file.is_file():
@@ -303,9 +328,12 @@ class _Planner:
                 }
             )
         )
+        point_ = Point(device=self.device, seed=seed, task=task, roles=roles, data=data, builds=builds, fits=fits)
+        stages, steps = steps_of(self.facts, point_)
+        self.steps |= steps
         cells = tuple(Cell(id=digest(job_id, m.identity, m.code), metric=m) for m in metrics)
         return Job(
-            id=job_id, task=task, roles=roles, data=data, fits=fits, builds=builds, seed=seed, cells=cells,
+            id=job_id, task=task, roles=roles, data=data, fits=fits, builds=builds, stages=stages, seed=seed, cells=cells,
             shared=self.facts["shared"], cpus=self.facts["cpus"], varying=varying,
         )  # fmt: skip
 
@@ -317,8 +345,6 @@ class _Planner:
         return self.resolver.use("task", {**raw, **varying}, ("task",))
 
     def data(self, use: Use) -> str:
-        if use.kind not in ("dataset", "model"):
-            return ""
         key = use.code + use.identity
         if key not in self._data:
             place = self.resolver.places.get((use.kind, use.label, use.identity), ())

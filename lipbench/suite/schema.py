@@ -32,7 +32,10 @@ class LeaderboardSpec(_Strict):
 
     rows: list[str] | None = None
     """Roles and task parameters whose combinations are the rows; default all roles, and the parameters that vary."""
-    columns: Literal["metrics"] = "metrics"
+    blocks: Annotated[list[str], Field(min_length=1)] | None = None
+    """Blocks whose rows the table shows; default all. The others are in the records, and in the tables of the task's plugin."""
+    columns: Annotated[list[str], Field(min_length=1)] | None = None
+    """Labels of the metrics that the table shows, in this order; default all. The others are in the records alone."""
     rank: Literal["row", "column", "none"] = "row"
     """`row`: metrics of one row compete within their group. `column`: the rows of one metric compete."""
     digits: Annotated[int, Field(ge=1, le=17)] = 4

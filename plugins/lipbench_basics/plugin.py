@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this plugin has: datasets and networks that several suites share."""
+"""What this plugin has: datasets, networks and attacks that several suites share."""
 
 from __future__ import annotations
 
@@ -25,14 +25,29 @@ _NETWORKS = {
     "cnn": ("cnn:CNN", "small convolutional network, trained as a classifier or left at random weights", ("trainable",)),
     "efficientnet_lite0": ("efficientnet:EfficientNetLite0", "EfficientNet-Lite0 with ImageNet weights", ("pretrained",)),
     "exported": ("exported:Exported", "your own network as a torch.export file (.pt2), read without running code of it", ()),
+    "convnet": ("convnet:ConvNet", "convolutions, a mean or flattening, and dense layers, in any widths", ("trainable",)),
+    "resnet": ("resnet:ResNet", "small residual network with batch normalisation", ("trainable",)),
+    "vit": ("vit:ViT", "small vision transformer", ("trainable",)),
     "imported": ("imported:Imported", "your own network: a function of an importable module and a safetensors file", ()),
+}
+
+_ATTACKS = {
+    "fgsm": ("gradient:FGSM", "one step along the sign of the gradient"),
+    "pgd": ("gradient:PGD", "projected gradient ascent in the l-infinity ball"),
+    "cw_l2": ("carlini_wagner:CarliniWagnerL2", "the smallest l2 perturbation that errs, by Carlini and Wagner"),
+    "transfer": ("gradient:Transfer", "momentum iterative FGSM on a surrogate: the same images for all networks"),
+    "random_sign": ("control:RandomSign", "control: random signs, no attack at all"),
+    "adaptive_pgd": ("adaptive:AdaptivePGD", "projected gradient ascent on the classifier and a detector together"),
+    "precomputed": ("precomputed:Precomputed", "adversarial images made elsewhere, from local files"),
 }
 
 
 @hookimpl
 def lipbench_components() -> Iterable[Component]:
-    """The shared datasets and networks."""
+    """The shared datasets, networks and attacks."""
     for name, (place, summary) in _DATASETS.items():
         yield Component(kind="dataset", name=name, factory=f"{_HERE}.datasets.{place}", summary=summary)
     for name, (place, summary, tags) in _NETWORKS.items():
         yield Component(kind="model", name=name, factory=f"{_HERE}.networks.{place}", summary=summary, tags=tags)
+    for name, (place, summary) in _ATTACKS.items():
+        yield Component(kind="method", name=name, factory=f"{_HERE}.attacks.{place}", summary=summary, tags=("attack",))

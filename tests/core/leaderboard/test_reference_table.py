@@ -54,9 +54,12 @@ def test_the_interval_of_one_seed_is_its_own() -> None:
     assert texts(made([own], entry(3.0), entry(3.1)), "within our interval") == ["yes", "no"]
 
 
-def test_what_matches_nothing_is_shown_as_absent() -> None:
-    table = made([record("c")], entry(where={"network": "cnn"}), entry(where={"colour": "red"}))
-    assert row(table) == row(table, 1) == ["steepest pair", "2.5", "-", "-", "-", ""]
+def test_what_matches_nothing_is_counted() -> None:
+    absent = entry(where={"network": "cnn"}), entry(where={"colour": "red"})
+    table = made([record("c")], *absent, entry())
+    assert len(table.rows) == 1
+    assert table.caption.endswith("2 more published values have no counterpart among these cells.")
+    assert reference_table(plan(job({"c": "steepness"}), reference={"entries": list(absent)}), [record("c")]) is None
 
 
 def test_what_did_not_run_or_failed_says_so() -> None:

@@ -116,3 +116,65 @@ def test_a_truncated_image_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InvalidInput, match=r"\.png cannot be read as an image: .*truncated"):
         ImageFolder(path=str(tmp_path)).split("train", CTX)
+
+
+def test_rows_are_called_by_their_files(tmp_path: Path) -> None:
+    for i in range(6):
+        paint(tmp_path / f"val_{i:04}.JPEG", red=i)
+    data = ImageFolder(path=str(tmp_path), size=2)
+    train, test = data.split("train", CTX), data.split("test", CTX)
+    assert train.ids is not None
+    assert test.ids is not None
+    assert sorted([*train.ids, *test.ids]) == [f"val_{i:04}" for i in range(6)]
+    few = ImageFolder(path=str(tmp_path), size=2, count=2).split("train", CTX)
+    assert few.ids is not None
+    assert len(few.ids) == len(few.inputs) == 2
+    for row, name in zip(few.inputs, few.ids, strict=True):
+        assert np.array_equal(row, train.inputs[train.ids.tolist().index(name)])
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_rows_of_one_name_in_two_classes_are_told_apart(tmp_path: Path, divided: bool) -> None:
+    for top in ("train", "test") if divided else (".",):
+        for name in ("cat", "dog"):
+            for i in range(3):
+                paint(tmp_path / top / name / f"{i}.png", red=i)
+    data = ImageFolder(path=str(tmp_path), size=2)
+    parts = [data.split(split, CTX).ids for split in ("train", "test")]
+    expected = [f"{name}/{i}" for name in ("cat", "dog") for i in range(3)]
+    if divided:
+        assert [ids.tolist() for ids in parts if ids is not None] == [expected, expected]
+    else:
+        assert sorted(name for ids in parts if ids is not None for name in ids) == expected
+
+
+def test_names_that_differ_leave_the_class_folders_out(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for i, name in enumerate(("cat", "dog")):
+            paint(tmp_path / split / name / f"image_{i}.png", red=i)
+    ids = ImageFolder(path=str(tmp_path), size=2).split("test", CTX).ids
+    assert ids is not None
+    assert ids.tolist() == ["image_0", "image_1"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(500, 375), (375, 500), (256, 256), (100, 301)])
+def test_the_shorter_side_is_resized_and_the_centre_cut_out(tmp_path: Path, width: int, height: int) -> None:
+    across, down = np.meshgrid(np.arange(width), np.arange(height))
+    picture = np.stack([across / width * 200, down / height * 200, 0 * down], axis=2).astype(np.uint8)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(picture).save(tmp_path / name)
+    data = ImageFolder(path=str(tmp_path), size=56, resize=64)
+    found = data.split("train", CTX).inputs[0]
+    short = min(width, height)
+    large = Image.fromarray(picture).resize((64 * width // short, 64 * height // short), Image.Resampling.BILINEAR)
+    left, top = (large.width - 56) / 2, (large.height - 56) / 2
+    whole = np.asarray(large).transpose(2, 0, 1)
+    assert found.shape == data.spec().shape == (3, 56, 56)
+    assert np.array_equal(found, whole[:, round(top) : round(top) + 56, round(left) : round(left) + 56])
+    middle = found[:2].mean((1, 2))
+    assert np.allclose(middle, 100, atol=2), "the cut is centred"
+
+
+def test_a_cut_larger_than_the_resized_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="resize: 100 is less than size: 224; write at least 224, or null"):
+        ImageFolder(path=str(tmp_path), resize=100)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several reports make of more than one metric."""
+
+from __future__ import annotations
+
+from .averages import less, over_seeds
+from .reading import Point, Results, Setting
+
+
+def gap(results: Results, setting: Setting) -> dict[Point, float]:
+    """AUROC through the map less that of the source's own detector, asked for or worked out, off the diagonal."""
+    auroc = results.mapped(setting)
+    return less(auroc, results.own(setting, "source", auroc)) | results.mapped(setting, "transfer_gap")
+
+
+def adaptive_attacks(results: Results, setting: Setting) -> list[tuple[float, int]]:
+    """Weight and steps of the adaptive attacks that the suite asks for."""
+    given = [r.params.get("metric", {}) for r in results.asked(setting, "adaptive_auroc")]
+    return list(dict.fromkeys((p.get("weight"), p.get("steps")) for p in given))
+
+
+def adaptive(results: Results, setting: Setting) -> tuple[dict[Point, float], dict[Point, float]]:
+    """AUROC and the source's accuracy under the adaptive attack that brings the AUROC down most, off the diagonal."""
+    found = [
+        (results.mapped(setting, "adaptive_auroc", **given), results.mapped(setting, "adaptive_robust_accuracy", **given))
+        for given in ({"weight": weight, "steps": steps} for weight, steps in adaptive_attacks(results, setting))
+    ]
+    worth = [(mean.value, i) for i, (evaded, _) in enumerate(found) if (mean := over_seeds(evaded)) is not None]
+    return found[min(worth)[1]] if worth else ({}, results.mapped(setting, "adaptive_robust_accuracy"))
+
+
+def rows_and_columns(results: Results, setting: Setting) -> dict[Point, tuple[float, float]]:
+    """How many rows each map was fitted on and how many columns its source has, where a record says it."""
+    found: dict[Point, tuple[float, float]] = {}
+    for metric in ("rows_per_column", "auroc"):
+        for p, r in results.records(setting, metric).items():
+            if "rows" in r.extras and "columns" in r.extras:
+                found[p] = float(r.extras["rows"]), float(r.extras["columns"])
+    return found

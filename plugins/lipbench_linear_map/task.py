@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The task `linear_map_detection`: one detector in a canonical embedding space, other networks mapped into it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from lipbench_basics.attacks import PGD, AdaptivePGD, Attack, Victim
+from lipbench_basics.attacks.budget import EpsSpace
+from lipbench_basics.attacks.gradient import SignAttack
+from pydantic import Field
+from torch import Tensor
+
+from lipbench.api import Context, Dataset, DataSpec, InvalidInput, Network, NotApplicable, Stage, Task
+
+from .detector import train_detector
+from .evidence import Evasion, Images, MappedEmbeddings, Prediction, Scores
+from .features import Embedding, Feature
+from .maps import Affine, LinearMap
+from .views import MAP, SVM, VAL, embed, frozen, labelled, noisy, partition, perturbation, pixel_control, quantised
+
+Tensors = Mapping[str, Tensor]
+_KINDS = ("clean", "adversarial", "noise")
+
+
+def _views(network: str, victim: str, *crafted_on: str) -> Stage:
+    inputs = {"network": network, "victim": victim, "surrogate": "surrogate", "data": "data", "attack": "attack"}
+    return Stage(method="views", inputs=inputs, params=("quantise",), only={"crafted_on": crafted_on})
+
+
+class LinearMapDetection(Task):
+    """Does a detector of adversarial images work for a network that it was not trained on, through a linear map?
+
+    The test images are divided into three parts, stratified by class, an image and its adversarial copy always together. A
+    linear detector is trained on the target's features of the part `svm`; a linear map from the source's features to the
+    target's is fitted on the part `map`; the mapped features of the part `val` are scored by the target's detector. Where
+    source and target are the same network nothing is mapped: the diagonal is native. Features are kept for all pairs to
+    share.
+
+    Args:
+        crafted_on: Whose adversarial images: each network's `own`, or for both networks those of the `source` or the `target`.
+            Attacks that transfer are crafted on the surrogate whatever this says.
+        map_fit: What the map is fitted on: `both` originals and adversarial images, or one of them.
+        map_rows: Most rows that the map is fitted on; null for all of the part.
+        negatives: What mapped adversarial images are told from: `mapped` originals, or the target's `native` ones.
+        quantise: Round adversarial and noisy images to this many steps of the [0,1] range, such as 255; null leaves them.
+        C: Inverse regularisation of the linear detector.
+
+    Source: H. Jamil, Y. Liu, N. Blanchard, M. Kirby, C. Peterson, Leveraging linear mapping for model-agnostic adversarial
+    defense, Front. Comput. Sci. 5:1274832, 2023, Algorithm 1; the detector follows M. Gorbett and N. Blanchard, WACV 2022.
+    """
+
+    fits: ClassVar[Mapping[str, str]] = {"source": "data", "target": "data", "surrogate": "data"}
+    shared: ClassVar[bool] = True
+    stages: ClassVar[Mapping[str, Stage | tuple[Stage, ...]]] = {
+        "source_views": (_views("source", "source", "own", "source"), _views("source", "target", "target")),
+        "target_views": (_views("target", "target", "own", "target"), _views("target", "source", "source")),
+        "source_detector": Stage(method="detector", inputs={"views": "source_views", "feature": "feature"}, params=("C",)),
+        "target_detector": Stage(method="detector", inputs={"views": "target_views", "feature": "feature"}, params=("C",)),
+        "factor": Stage(
+            method="factorise",
+            inputs={"views": "source_views", "feature": "feature", "map": "map"},
+            params=("map_fit", "map_rows"),
+        ),
+    }
+
+    def __init__(
+        self,
+        *,
+        crafted_on: Literal["own", "source", "target"] = "own",
+        map_fit: Literal["both", "adversarial", "clean"] = "both",
+        map_rows: Annotated[int, Field(ge=2)] | None = None,
+        negatives: Literal["mapped", "native"] = "mapped",
+        quantise: Annotated[int, Field(ge=1)] | None = None,
+        C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0,
+    ) -> None:
+        self.crafted_on, self.map_fit, self.map_rows = crafted_on, map_fit, map_rows
+        self.negatives, self.quantise, self.C = negatives, quantise, C
+
+    def views(
+        self, network: Network, victim: Network, surrogate: Network, data: Dataset, attack: Attack, ctx: Context
+    ) -> Tensors:
+        """Embeddings of all test images, of their adversarial copies and of copies with noise, in one network.
+
+        Costs three passes over the test images, and the attack's.
+        """
+        split, spec = data.split("test", ctx), data.spec()
+        x, y = labelled(split)
+        rng = ctx.rng("parts")
+        part = torch.from_numpy(partition(y.numpy(), split.ids, rng))
+        order = torch.from_numpy(rng.permutation(len(x)))
+        attacked = _victim(victim if attack.own else surrogate, spec)
+        if attack.adaptive:
+            adversarial = _evading(attack, victim, attacked, x, y, part, ctx)
+        else:
+            adversarial = attack.craft(attacked, x, y, ctx, np.arange(len(x)) if split.ids is None else split.ids)
+        noise = noisy(x, adversarial, spec, attack.eps, ctx)
+        adversarial, noise = (quantised(t, self.quantise, spec) for t in (adversarial, noise))
+        found: dict[str, Tensor] = {"labels": y, "part": part, "order": order}
+        for name, images in zip(_KINDS, (x, adversarial, noise), strict=True):
+            found[name], found[f"guess_{name}"] = embed(network, images, ctx.device)
+        return found | perturbation(x, adversarial, spec) | dict(pixel_control(x, adversarial, part))
+
+    def detector(self, views: Tensors, feature: Feature, ctx: Context) -> Tensors:
+        """The detector of the svm part and the one of the map part, with what both say of the val images."""
+        features = {name: feature(views[name].double()) for name in _KINDS}
+        found: dict[str, Tensor] = {}
+        for name, part in (("svm", SVM), ("map", MAP)):
+            rows = views["part"] == part
+            detector = train_detector(features["clean"][rows], features["adversarial"][rows], C=self.C)
+            found |= {f"{name}_weight": detector.weight, f"{name}_bias": detector.bias}
+            val = views["part"] == VAL
+            found |= {f"{name}_{kind}": detector(features[kind][val])[:, 0] for kind in _KINDS}
+        return found
+
+    def factorise(self, views: Tensors, feature: Feature, map: LinearMap, ctx: Context) -> Tensors:
+        """What the map needs of the source's rows alone, once for all targets."""
+        return map.factorise(self._fit_rows(views, feature))
+
+    def evidence(
+        self,
+        source: Network,
+        target: Network,
+        surrogate: Network,
+        data: Dataset,
+        attack: Attack,
+        map: LinearMap,
+        feature: Feature,
+        source_views: Tensors,
+        target_views: Tensors,
+        source_detector: Tensors,
+        target_detector: Tensors,
+        factor: Tensors,
+        ctx: Context,
+    ) -> MappedEmbeddings:
+        """Fit the map of this pair and score the val images."""
+        spec = data.spec()
+        native = source_views is target_views
+        detector = Affine(weight=target_detector["svm_weight"], bias=target_detector["svm_bias"])
+        xs = self._fit_rows(source_views, feature)
+        scores_only = map.predicts == "score"
+        if native:
+            mapping = _nothing(detector.weight if scores_only else torch.eye(xs.shape[1], dtype=xs.dtype), detector, scores_only)
+        else:
+            yt = self._fit_rows(target_views, feature)
+            mapping = map.fit(xs, factor, detector(yt) if scores_only else yt, ctx)
+        score = mapping if scores_only else mapping.then(detector)
+        val = source_views["part"] == VAL
+        features = {kind: feature(source_views[kind][val].double()) for kind in _KINDS}
+        own = _scores(target_detector, "svm")
+        seen = own if native else Scores(**{kind: score(features[kind])[:, 0] for kind in _KINDS})
+        prediction = None
+        if not scores_only:
+            truth = {kind: feature(target_views[kind][val].double()) for kind in ("clean", "adversarial")}
+            prediction = Prediction(
+                clean=mapping(features["clean"]),
+                adversarial=mapping(features["adversarial"]),
+                true_clean=truth["clean"],
+                true_adversarial=truth["adversarial"],
+                head=functools.partial(_head, target) if isinstance(feature, Embedding) else None,
+            )
+        return MappedEmbeddings(
+            native=native,
+            mapped=seen,
+            native_target=own,
+            native_source=_scores(source_detector, "svm"),
+            direct=_scores(source_detector, "map"),
+            source=_images(source_views),
+            target=_images(target_views),
+            negatives=seen.clean if self.negatives == "mapped" else own.clean,
+            rows=len(xs),
+            columns=xs.shape[1],
+            prediction=prediction,
+            evade=functools.partial(_evade, source, data, attack, source_views, feature, score, ctx),
+        )
+
+    def _fit_rows(self, views: Tensors, feature: Feature) -> Tensor:
+        """(n, d') float64 features of the map part, originals above adversarial copies; the same images for all networks."""
+        kinds = {"both": ("clean", "adversarial"), "clean": ("clean",), "adversarial": ("adversarial",)}[self.map_fit]
+        images = views["order"][views["part"][views["order"]] == MAP]
+        if self.map_rows is not None:
+            images = images[: max(1, self.map_rows // len(kinds))]
+        return feature(torch.cat([views[kind][images] for kind in kinds]).double())
+
+
+def _victim(network: Network, spec: DataSpec) -> Victim:
+    return Victim(embed=frozen(network.at("embedding")), head=frozen(network.head()), spec=spec)
+
+
+def _evading(
+    attack: Attack, network: Network, victim: Victim, x: Tensor, y: Tensor, part: Tensor, ctx: Context
+) -> Tensor:
+    """Images of an adaptive attack: the detector is trained on the plain one, and evaded on the val images only."""
+    eps, space = _budget(attack)
+    plain = PGD(eps=eps, eps_space=space).craft(victim, x, y, ctx)
+    rows = part == SVM
+    clean, crafted = (embed(network, images[rows], ctx.device)[0].double() for images in (x, plain))
+    detector = train_detector(clean, crafted)
+    val = part == VAL
+    aware = Victim(embed=victim.embed, head=victim.head, spec=victim.spec, detector=_in_precision(detector))
+    adversarial = plain.clone()
+    adversarial[val] = attack.craft(aware, x[val], y[val], ctx)
+    return adversarial
+
+
+def _in_precision(detector: Affine, feature: Feature | None = None) -> functools.partial[Tensor]:
+    return functools.partial(_score, detector, feature)
+
+
+def _score(detector: Affine, feature: Feature | None, z: Tensor) -> Tensor:
+    """Score of embeddings in whatever precision and on whatever device they come, differentiable."""
+    wide = z.double()
+    seen = wide if feature is None else feature(wide)
+    return (seen @ detector.weight.to(z.device) + detector.bias.to(z.device))[:, 0].to(z.dtype)
+
+
+def _evade(
+    source: Network, data: Dataset, attack: Attack, views: Tensors, feature: Feature, score: Affine, ctx: Context,
+    weight: float, steps: int,
+) -> Evasion:  # fmt: skip
+    """Attack the source and the mapped detector together; the map and the detector are one linear score of its features."""
+    eps, space = _budget(attack)
+    spec = data.spec()
+    x, y = labelled(data.split("test", ctx))
+    val = views["part"] == VAL
+    plain = _victim(source, spec)
+    aware = Victim(embed=plain.embed, head=plain.head, spec=spec, detector=_in_precision(score, feature))
+    found = AdaptivePGD(eps=eps, eps_space=space, weight=weight, steps=steps).craft(aware, x[val], y[val], ctx)
+    z, guesses = embed(source, found, ctx.device)
+    rows = int(val.sum())
+    return Evasion(
+        scores=score(feature(z.double()))[:, 0], guesses=guesses, forwards=rows * (steps + 1), backwards=rows * steps
+    )
+
+
+def _budget(attack: Attack) -> tuple[float, EpsSpace]:
+    """Size of the attack that the detector knows, in the space where it is stated.
+
+    Raises:
+        NotApplicable: It has none.
+    """
+    if isinstance(attack, SignAttack):
+        return attack.budget, attack.eps_space
+    if attack.eps is None:
+        who = type(attack).__name__
+        raise NotApplicable(f"an adaptive attack needs a budget, and {who} has none; leave the adaptive metrics out here")
+    return attack.eps, "pixel"
+
+
+def _nothing(weight: Tensor, detector: Affine, scores_only: bool) -> Affine:
+    """The map of a network to itself."""
+    bias = detector.bias if scores_only else torch.zeros(weight.shape[1], dtype=weight.dtype)
+    return Affine(weight=weight, bias=bias)
+
+
+def _scores(stage: Tensors, name: str) -> Scores:
+    return Scores(**{kind: stage[f"{name}_{kind}"] for kind in _KINDS})
+
+
+def _images(views: Tensors) -> Images:
+    val = views["part"] == VAL
+    if not bool(val.any()):
+        raise InvalidInput("there is no image to look at; use more test images")
+    one = {name: views[name][val] for name in ("labels", "guess_clean", "guess_adversarial", "linf", "l2", "mse")}
+    return Images(
+        **one,
+        pixel=(views["pixel_clean"], views["pixel_adversarial"]),
+        zeros=(views["zeros_clean"], views["zeros_adversarial"]),
+    )
+
+
+@torch.inference_mode()
+def _head(network: Network, z: Tensor) -> Tensor:
+    head = network.head()
+    return head(z.to(next(head.parameters()).dtype))

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one network makes of one attack: embeddings of original, adversarial and merely noisy images, for all pairs to share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lipbench.api import Context, DataSpec, InvalidInput, Network, Split
+
+from .detector import train_detector
+
+MAP, SVM, VAL = 0, 1, 2
+"""Parts of the evaluation images: one fits the map, one trains the detector, one is looked at last."""
+PARTS = 3
+# Above this many numbers in an image a linear detector on pixels is no small control any more.
+_MOST_PIXELS = 4096
+_CHUNK = 256
+
+
+def partition(labels: np.ndarray, ids: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """Divide images into three equal parts, stratified by class; images of one id stay together.
+
+    Args:
+        labels: (N,) classes.
+        ids: (N,) what each image is called; None where all are different.
+        rng: Where the shuffle is drawn from.
+
+    Returns:
+        (N,) int64: MAP, SVM or VAL.
+
+    Raises:
+        InvalidInput: A class has fewer than three images.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    counts = np.bincount(labels)
+    few = np.flatnonzero((counts > 0) & (counts < PARTS))
+    if len(few):
+        raise InvalidInput(
+            f"class {few[0]} has {counts[few[0]]} test images, and each of the three parts needs one; use more images"
+        )
+    seed = int(rng.integers(2**31))
+    grouped = ids is not None and len(np.unique(ids)) < len(ids)
+    folds = (StratifiedGroupKFold if grouped else StratifiedKFold)(n_splits=PARTS, shuffle=True, random_state=seed)
+    part = np.empty(len(labels), dtype=np.int64)
+    for number, (_, rows) in enumerate(folds.split(np.zeros(len(labels)), labels, ids if grouped else None)):
+        part[rows] = number
+    return part
+
+
+def labelled(split: Split) -> tuple[Tensor, Tensor]:
+    """Images and classes of a split.
+
+    Raises:
+        InvalidInput: It has no classes.
+    """
+    if split.targets is None:
+        raise InvalidInput("attacks need classes, and this data has none; use a dataset with labels")
+    return torch.from_numpy(split.inputs), torch.from_numpy(split.targets)
+
+
+def noisy(x: Tensor, adversarial: Tensor, spec: DataSpec, eps: float | None, ctx: Context) -> Tensor:
+    """The control: random signs of the size of the attack, kept inside the data's range.
+
+    Args:
+        x: (N, *shape) images.
+        adversarial: (N, *shape) what the attack made of them.
+        spec: Range and unit.
+        eps: Budget of the attack in [0,1] units; None for one that has none, where each image gets the l2 norm of its attack.
+        ctx: Where the signs are drawn from.
+    """
+    signs = torch.randint(0, 2, x.shape, generator=ctx.generator("noise control")).to(x.dtype) * 2 - 1
+    if eps is not None:
+        size = torch.tensor(eps * spec.unit, dtype=x.dtype)
+    else:
+        rms = (adversarial - x).flatten(1).norm(dim=1) / x[0].numel() ** 0.5
+        size = rms.view(-1, *[1] * (x.dim() - 1))
+    return (x + size * signs).clamp(spec.low, spec.high)
+
+
+def quantised(x: Tensor, levels: int | None, spec: DataSpec) -> Tensor:
+    """Values moved to the nearest of `levels` + 1 equally spaced ones of the [0,1] unit; as they are for None."""
+    if levels is None:
+        return x
+    step = spec.unit / levels
+    return (torch.round((x - spec.low) / step) * step + spec.low).clamp(spec.low, spec.high)
+
+
+def perturbation(x: Tensor, adversarial: Tensor, spec: DataSpec) -> dict[str, Tensor]:
+    """Size of each image's perturbation in [0,1] units: l-infinity, l2, and mean square over pixels; (N,) float64 each."""
+    moved = (adversarial.double() - x.double()).flatten(1) / spec.unit
+    return {"linf": moved.abs().amax(1), "l2": moved.norm(dim=1), "mse": moved.square().mean(1)}
+
+
+@torch.inference_mode()
+def embed(network: Network, x: Tensor, device: str) -> tuple[Tensor, Tensor]:
+    """Embeddings (N, d) float32 and guessed classes (N,), in one pass.
+
+    Raises:
+        InvalidInput: The embedding is no vector.
+    """
+    body, head = network.at("embedding").to(device), network.head().to(device)
+    found, guesses = [], []
+    for rows in _chunks(x):
+        z = body(rows.to(device))
+        if z.dim() != 2:
+            raise InvalidInput(f"{type(network).__name__}: an embedding of shape {tuple(z.shape[1:])} is no vector")
+        found.append(z.cpu())
+        guesses.append(head(z).argmax(1).cpu())
+    return torch.cat(found), torch.cat(guesses)
+
+
+def _chunks(x: Tensor) -> Iterator[Tensor]:
+    yield from x.split(_CHUNK)
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """The module without gradients for its parameters, which an attack does not need."""
+    return module.requires_grad_(False)
+
+
+def pixel_control(x: Tensor, adversarial: Tensor, part: Tensor) -> Mapping[str, Tensor]:
+    """What needs no network: a linear detector on pixels, and how many values are exactly zero; on the val images.
+
+    Returns:
+        `pixel_clean`, `pixel_adversarial` (V,) scores, empty for large images; `zeros_clean`, `zeros_adversarial` (V,) minus
+        the number of zeros, so that larger means more adversarial.
+    """
+    val = part == VAL
+    zeros = {name: -(t[val] == 0).flatten(1).sum(1).double() for name, t in (("clean", x), ("adversarial", adversarial))}
+    scores = {name: torch.empty(0, dtype=torch.float64) for name in zeros}
+    if x[0].numel() <= _MOST_PIXELS:
+        flat = {"clean": x.flatten(1).double(), "adversarial": adversarial.flatten(1).double()}
+        detector = train_detector(flat["clean"][part == SVM], flat["adversarial"][part == SVM])
+        scores = {name: detector(t[val])[:, 0] for name, t in flat.items()}
+    return {f"zeros_{k}": v for k, v in zeros.items()} | {f"pixel_{k}": v for k, v in scores.items()}
