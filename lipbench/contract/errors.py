@@ -46,6 +46,10 @@ class SuiteError(LipbenchError):
         self.message, self.file, self.line = message, file, line
 
 
+class AbsentData(SuiteError):
+    """A component of a suite is right, but a file that it reads is missing or cannot be read."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The closest known word as a question, or the known words where none is close.
 

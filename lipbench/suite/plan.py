@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from lipbench.contract.errors import PluginError, SuiteError, did_you_mean
+from lipbench.contract.errors import AbsentData, PluginError, SuiteError, did_you_mean
 from lipbench.files import canonical
 from lipbench.fingerprint import digest
 from lipbench.registry import Registry
@@ -98,7 +98,13 @@ class Plan:
         return ((job, cell) for job in self.jobs for cell in job.cells)
 
 
-def make_plan(suite: Suite, registry: Registry, device: str = "cpu", select: Sequence[str] = ()) -> Plan:
+def make_plan(
+    suite: Suite,
+    registry: Registry,
+    device: str = "cpu",
+    select: Sequence[str] = (),
+    absent: list[str] | None = None,
+) -> Plan:
     """Expand a suite.
 
     Args:
@@ -106,6 +112,8 @@ def make_plan(suite: Suite, registry: Registry, device: str = "cpu", select: Seq
         registry: Components.
         device: `cpu`, `cuda` or `mps`.
         select: `ROLE=PATTERN` each: only jobs and metrics whose label, name or value matches one of that role's patterns.
+        absent: Where given, it takes the complaints about files that are missing, and the rest is checked all the same; such
+            a plan cannot run.
 
     Raises:
         SuiteError: Anything wrong with a component, parameter, role, metric or selection, at its line.
@@ -116,7 +124,7 @@ def make_plan(suite: Suite, registry: Registry, device: str = "cpu", select: Seq
             raise suite.tree.error(
                 f"plugin {wanted!r} is required, but it is not installed, blocked or broken", ["requires_plugins"]
             )
-    planner = _Planner(suite, registry, device, _parse_select(select))
+    planner = _Planner(suite, registry, device, _parse_select(select), absent)
     jobs = _merged(planner.jobs())
     planner.check_leaderboard()
     planner.check_select()
@@ -161,8 +169,10 @@ def _parse_select(select: Sequence[str]) -> dict[str, list[str]]:
 class _Planner:
     """Walks blocks and combinations; one per plan."""
 
-    def __init__(self, suite: Suite, registry: Registry, device: str, select: Mapping[str, list[str]]) -> None:
-        self.suite, self.registry, self.device, self.select = suite, registry, device, select
+    def __init__(
+        self, suite: Suite, registry: Registry, device: str, select: Mapping[str, list[str]], absent: list[str] | None
+    ) -> None:
+        self.suite, self.registry, self.device, self.select, self.absent = suite, registry, device, select, absent
         self.resolver = Resolver(registry, suite.tree)
         self.fits: dict[str, Fit] = {}
         self.steps: dict[str, Step] = {}
@@ -348,7 +358,13 @@ class _Planner:
         key = use.code + use.identity
         if key not in self._data:
             place = self.resolver.places.get((use.kind, use.label, use.identity), ())
-            self._data[key] = data_fingerprint(self.registry, use, self.suite.tree, place)
+            try:
+                self._data[key] = data_fingerprint(self.registry, use, self.suite.tree, place)
+            except AbsentData as error:
+                if self.absent is None:
+                    raise
+                self.absent.append(str(error))
+                self._data[key] = ""
         return self._data[key]
 
     def built(self, roles: Mapping[str, Use], data: Mapping[str, str], seed: int) -> tuple[dict[str, str], dict[str, str]]:

@@ -17,6 +17,8 @@ _DATASETS = {
     "mnist": ("idx:Mnist", "handwritten digits, from local files"),
     "fashion_mnist": ("idx:FashionMnist", "articles of clothing, from local files"),
     "kmnist": ("idx:Kmnist", "cursive Japanese characters, from local files"),
+    "cifar10": ("cifar:Cifar10", "small photographs of ten classes, from local files"),
+    "cifar100": ("cifar:Cifar100", "small photographs of a hundred classes, from local files"),
     "image_folder": ("folder:ImageFolder", "the images of any folder, class subfolders optional"),
     "npz": ("npz:Npz", "arrays of any .npz file"),
 }
@@ -28,6 +30,13 @@ _NETWORKS = {
     "convnet": ("convnet:ConvNet", "convolutions, a mean or flattening, and dense layers, in any widths", ("trainable",)),
     "resnet": ("resnet:ResNet", "small residual network with batch normalisation", ("trainable",)),
     "vit": ("vit:ViT", "small vision transformer", ("trainable",)),
+    "cifar_network": (
+        "cifar.network:CifarNetwork",
+        "EfficientNet-B0, ResNet-18, VGG-19, MobileNet-V2 or GoogLeNet for 32x32 images",
+        ("trainable",),
+    ),
+    "torchvision": ("zoo:TorchVision", "a classifier of torchvision with weights from a local file", ("pretrained",)),
+    "timm": ("zoo:Timm", "a classifier of timm with weights from a local file", ("pretrained",)),
     "imported": ("imported:Imported", "your own network: a function of an importable module and a safetensors file", ()),
 }
 

@@ -45,7 +45,7 @@ def memory_bytes(n: int, p: int, q: int, *, collinear: bool = False) -> int:
     """Peak bytes that a fit of n rows from p to q columns needs beside the rows themselves.
 
     With m = min(n, p), the Gram route holds 8 * max(2 m^2, m^2 + n q + 3 p q) (from p to q with p > n: m^2 + 3 n q + 2 p q)
-    and three blocks; the `svd` route 8 * (3 n p + 4 m^2 + n q + 2 p q).
+    and three blocks of 64 MiB; the `svd` route 8 * (3 n p + 4 m^2 + n q + 2 p q).
 
     Args:
         n: Pairs of rows.
@@ -57,7 +57,7 @@ def memory_bytes(n: int, p: int, q: int, *, collinear: bool = False) -> int:
     if route_of(n, p) == "svd":
         return 8 * (3 * n * p + 4 * m * m + n * q + 2 * p * q)
     targets = n * q + 3 * p * q if n >= p else 3 * n * q + 2 * p * q
-    return 8 * max((4 if collinear else 2) * m * m, m * m + targets) + 3 * BLOCK_BYTES
+    return 8 * max((4 if collinear else 2) * m * m, m * m + targets) + 3 * min(BLOCK_BYTES, 8 * n * p)
 
 
 def factorise(

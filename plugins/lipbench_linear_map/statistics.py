@@ -124,15 +124,17 @@ def score_interval(value: float, negatives: int, positives: int, level: float = 
     """
     from scipy.optimize import brentq
 
-    z, other = _quantile(level), (negatives + positives) / 2 - 1
+    share, other = _quantile(level) ** 2 / (negatives * positives), (negatives + positives) / 2 - 1
 
-    def excess(theta: float) -> float:
-        spread = 1 + other * ((1 - theta) / (2 - theta) + theta / (1 + theta))
-        return (value - theta) ** 2 - z * z * theta * (1 - theta) * spread / (negatives * positives)
+    def lower(observed: float) -> float:
+        def excess(theta: float) -> float:
+            # Both sides of the squared equation are divided by 1 - theta, a root that means nothing at an AUROC of 1.
+            distance = 1 - theta if observed >= 1 else (observed - theta) ** 2 / (1 - theta)
+            return distance - share * theta * (1 + other * ((1 - theta) / (2 - theta) + theta / (1 + theta)))
 
-    low = 0.0 if value <= 0 else brentq(excess, 0.0, value)
-    high = 1.0 if value >= 1 else brentq(excess, value, 1.0)
-    return float(low), float(high)
+        return 0.0 if observed <= 0 else float(brentq(excess, 0.0, min(observed, 1.0), xtol=1e-14))
+
+    return lower(value), 1 - lower(1 - value)
 
 
 def hanley_mcneil(value: float, negatives: int, positives: int) -> float:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -21,9 +22,27 @@ from .detector import train_detector
 from .evidence import Evasion, Images, MappedEmbeddings, Prediction, Scores
 from .features import Embedding, Feature
 from .maps import Affine, LinearMap
-from .views import MAP, SVM, VAL, embed, frozen, labelled, noisy, partition, perturbation, pixel_control, quantised
+from .views import (
+    MAP,
+    PIXEL_KINDS,
+    SVM,
+    VAL,
+    Collected,
+    blocks,
+    embed,
+    frozen,
+    labelled,
+    noisy,
+    partition,
+    perturbation,
+    pixel_control,
+    pixels,
+    quantised,
+)
 
 Tensors = Mapping[str, Tensor]
+Craft = Callable[[slice, Context], Tensor]
+"""Makes the adversarial copies of a block of images."""
 _KINDS = ("clean", "adversarial", "noise")
 
 
@@ -93,17 +112,24 @@ class LinearMapDetection(Task):
         rng = ctx.rng("parts")
         part = torch.from_numpy(partition(y.numpy(), split.ids, rng))
         order = torch.from_numpy(rng.permutation(len(x)))
+        ids = np.arange(len(x)) if split.ids is None else split.ids
         attacked = _victim(victim if attack.own else surrogate, spec)
-        if attack.adaptive:
-            adversarial = _evading(attack, victim, attacked, x, y, part, ctx)
-        else:
-            adversarial = attack.craft(attacked, x, y, ctx, np.arange(len(x)) if split.ids is None else split.ids)
-        noise = noisy(x, adversarial, spec, attack.eps, ctx)
-        adversarial, noise = (quantised(t, self.quantise, spec) for t in (adversarial, noise))
-        found: dict[str, Tensor] = {"labels": y, "part": part, "order": order}
-        for name, images in zip(_KINDS, (x, adversarial, noise), strict=True):
-            found[name], found[f"guess_{name}"] = embed(network, images, ctx.device)
-        return found | perturbation(x, adversarial, spec) | dict(pixel_control(x, adversarial, part))
+        craft = _evader(attack, victim, attacked, x, y, part, ctx) if attack.adaptive else _crafter(attack, attacked, x, y, ids)
+        found = Collected()
+        for rows in blocks(x):
+            here = replace(ctx, scope=f"{ctx.scope} rows {rows.start}")
+            crafted = craft(rows, here)
+            noise = quantised(noisy(x[rows], crafted, spec, attack.eps, here), self.quantise, spec)
+            crafted = quantised(crafted, self.quantise, spec)
+            for name, images in zip(_KINDS, (x[rows], crafted, noise), strict=True):
+                found.add(zip((name, f"guess_{name}"), embed(network, images, ctx.device), strict=True))
+            found.add(perturbation(x[rows], crafted, spec).items())
+            found.add(pixels(x[rows], crafted).items())
+            ctx.report(f"{rows.stop} of {len(x)} images")
+        whole = found.joined()
+        control = pixel_control({kind: whole.pop(f"pixels_{kind}") for kind in PIXEL_KINDS}, part)
+        zeros = {f"zeros_{kind}": whole[f"zeros_{kind}"][part == VAL] for kind in PIXEL_KINDS}
+        return {"labels": y, "part": part, "order": order} | whole | zeros | control
 
     def detector(self, views: Tensors, feature: Feature, ctx: Context) -> Tensors:
         """The detector of the svm part and the one of the map part, with what both say of the val images."""
@@ -138,13 +164,14 @@ class LinearMapDetection(Task):
         ctx: Context,
     ) -> MappedEmbeddings:
         """Fit the map of this pair and score the val images."""
-        spec = data.spec()
         native = source_views is target_views
         detector = Affine(weight=target_detector["svm_weight"], bias=target_detector["svm_bias"])
         xs = self._fit_rows(source_views, feature)
         scores_only = map.predicts == "score"
         if native:
-            mapping = _nothing(detector.weight if scores_only else torch.eye(xs.shape[1], dtype=xs.dtype), detector, scores_only)
+            mapping = _nothing(
+                detector.weight if scores_only else torch.eye(xs.shape[1], dtype=xs.dtype), detector, scores_only
+            )
         else:
             yt = self._fit_rows(target_views, feature)
             mapping = map.fit(xs, factor, detector(yt) if scores_only else yt, ctx)
@@ -191,20 +218,33 @@ def _victim(network: Network, spec: DataSpec) -> Victim:
     return Victim(embed=frozen(network.at("embedding")), head=frozen(network.head()), spec=spec)
 
 
-def _evading(
-    attack: Attack, network: Network, victim: Victim, x: Tensor, y: Tensor, part: Tensor, ctx: Context
-) -> Tensor:
-    """Images of an adaptive attack: the detector is trained on the plain one, and evaded on the val images only."""
+def _crafter(attack: Attack, victim: Victim, x: Tensor, y: Tensor, ids: np.ndarray) -> Craft:
+    """An attack of a block of the images."""
+
+    def craft(rows: slice, ctx: Context) -> Tensor:
+        return attack.craft(victim, x[rows], y[rows], ctx, ids[rows])
+
+    return craft
+
+
+def _evader(attack: Attack, network: Network, victim: Victim, x: Tensor, y: Tensor, part: Tensor, ctx: Context) -> Craft:
+    """An adaptive attack: its detector is trained on the plain attack, which map and svm images get; val images evade it."""
     eps, space = _budget(attack)
-    plain = PGD(eps=eps, eps_space=space).craft(victim, x, y, ctx)
-    rows = part == SVM
-    clean, crafted = (embed(network, images[rows], ctx.device)[0].double() for images in (x, plain))
-    detector = train_detector(clean, crafted)
-    val = part == VAL
+    plain = PGD(eps=eps, eps_space=space)
+    svm = part == SVM
+    crafted = plain.craft(victim, x[svm], y[svm], ctx)
+    clean, attacked = (embed(network, images, ctx.device)[0].double() for images in (x[svm], crafted))
+    detector = train_detector(clean, attacked)
     aware = Victim(embed=victim.embed, head=victim.head, spec=victim.spec, detector=_in_precision(detector))
-    adversarial = plain.clone()
-    adversarial[val] = attack.craft(aware, x[val], y[val], ctx)
-    return adversarial
+
+    def craft(rows: slice, here: Context) -> Tensor:
+        found = plain.craft(victim, x[rows], y[rows], here)
+        val = part[rows] == VAL
+        if bool(val.any()):
+            found[val] = attack.craft(aware, x[rows][val], y[rows][val], here)
+        return found
+
+    return craft
 
 
 def _in_precision(detector: Affine, feature: Feature | None = None) -> functools.partial[Tensor]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ PARTS = 3
 # Above this many numbers in an image a linear detector on pixels is no small control any more.
 _MOST_PIXELS = 4096
 _CHUNK = 256
+# Adversarial and noisy copies are made for so many numbers at a time, whatever the number of images.
+_BLOCK = 2**26
+PIXEL_KINDS = ("clean", "adversarial")
 
 
 def partition(labels: np.ndarray, ids: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
@@ -114,6 +117,29 @@ def embed(network: Network, x: Tensor, device: str) -> tuple[Tensor, Tensor]:
     return torch.cat(found), torch.cat(guesses)
 
 
+def blocks(x: Tensor) -> Iterator[slice]:
+    """Slices of images whose copies fit into memory; the same ones on every machine."""
+    size = max(1, _BLOCK // max(1, x[0].numel()))
+    for start in range(0, len(x), size):
+        yield slice(start, min(len(x), start + size))
+
+
+class Collected:
+    """Tensors by name that come block after block."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Tensor]] = {}
+
+    def add(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """One more block."""
+        for name, tensor in tensors:
+            self._parts.setdefault(name, []).append(tensor)
+
+    def joined(self) -> dict[str, Tensor]:
+        """All blocks, in order."""
+        return {name: torch.cat(parts) for name, parts in self._parts.items()}
+
+
 def _chunks(x: Tensor) -> Iterator[Tensor]:
     yield from x.split(_CHUNK)
 
@@ -123,18 +149,29 @@ def frozen(module: nn.Module) -> nn.Module:
     return module.requires_grad_(False)
 
 
-def pixel_control(x: Tensor, adversarial: Tensor, part: Tensor) -> Mapping[str, Tensor]:
-    """What needs no network: a linear detector on pixels, and how many values are exactly zero; on the val images.
+def pixels(x: Tensor, adversarial: Tensor) -> dict[str, Tensor]:
+    """What the controls that need no network read of some images.
 
     Returns:
-        `pixel_clean`, `pixel_adversarial` (V,) scores, empty for large images; `zeros_clean`, `zeros_adversarial` (V,) minus
-        the number of zeros, so that larger means more adversarial.
+        `zeros_clean`, `zeros_adversarial` (N,) minus the number of values that are exactly zero, so that larger means more
+        adversarial; `pixels_clean`, `pixels_adversarial` (N, n) float64, or (N, 0) where images are large.
     """
-    val = part == VAL
-    zeros = {name: -(t[val] == 0).flatten(1).sum(1).double() for name, t in (("clean", x), ("adversarial", adversarial))}
-    scores = {name: torch.empty(0, dtype=torch.float64) for name in zeros}
-    if x[0].numel() <= _MOST_PIXELS:
-        flat = {"clean": x.flatten(1).double(), "adversarial": adversarial.flatten(1).double()}
-        detector = train_detector(flat["clean"][part == SVM], flat["adversarial"][part == SVM])
-        scores = {name: detector(t[val])[:, 0] for name, t in flat.items()}
-    return {f"zeros_{k}": v for k, v in zeros.items()} | {f"pixel_{k}": v for k, v in scores.items()}
+    found: dict[str, Tensor] = {}
+    for kind, images in zip(PIXEL_KINDS, (x, adversarial), strict=True):
+        flat = images.flatten(1)
+        found[f"zeros_{kind}"] = -(flat == 0).sum(1).double()
+        found[f"pixels_{kind}"] = flat.double() if flat.shape[1] <= _MOST_PIXELS else flat[:, :0].double()
+    return found
+
+
+def pixel_control(flat: Mapping[str, Tensor], part: Tensor) -> dict[str, Tensor]:
+    """A linear detector on pixels: `pixel_clean`, `pixel_adversarial`, its (V,) scores of the val images, empty for large ones.
+
+    Args:
+        flat: `clean` and `adversarial`, (N, n) each.
+        part: (N,) which part an image belongs to.
+    """
+    if flat["clean"].shape[1] == 0:
+        return {f"pixel_{kind}": torch.empty(0, dtype=torch.float64) for kind in PIXEL_KINDS}
+    detector = train_detector(flat["clean"][part == SVM], flat["adversarial"][part == SVM])
+    return {f"pixel_{kind}": detector(t[part == VAL])[:, 0] for kind, t in flat.items()}

@@ -35,7 +35,7 @@ class ConvNet(Classifier):
         outputs: Number of outputs; null for one a class.
         scaling: What the network sees of the data's range: `unit` [0, 1], `centred` [-0.5, 0.5], `raw` as it is.
         epochs: Passes over the training split; 0 keeps the random initial weights and needs no labels.
-        lr: Learning rate of Adam; the gradient of a mean over the positions is small, so it is larger than elsewhere.
+        lr: Learning rate of Adam; the gradient of a mean over the positions is small, so it is larger than that of the others.
         batch_size: Rows in one step.
     """
 
@@ -54,7 +54,7 @@ class ConvNet(Classifier):
         outputs: Annotated[int, Field(ge=1)] | None = None,
         scaling: Scaling = "unit",
         epochs: Annotated[int, Field(ge=0)] = 30,
-        lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-3,
+        lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-2,
         batch_size: Annotated[int, Field(ge=1)] = 64,
     ) -> None:
         super().__init__(epochs=epochs, lr=lr, batch_size=batch_size)

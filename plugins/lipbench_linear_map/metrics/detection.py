@@ -18,7 +18,9 @@ LEVEL = 0.95
 _BINS = 24
 
 
-def auroc_value(negatives: Tensor, positives: Tensor, *, direction: Literal["higher", "none"] = "higher", **extras: Any) -> Value:
+def auroc_value(
+    negatives: Tensor, positives: Tensor, *, direction: Literal["higher", "none"] = "higher", **extras: Any
+) -> Value:
     """AUROC of scores with its DeLong interval; row i of both is the same image."""
     value, low, high, variance = delong(negatives.numpy(), positives.numpy(), LEVEL, paired=True)
     return Value(

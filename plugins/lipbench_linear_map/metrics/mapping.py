@@ -40,7 +40,7 @@ class MapMse(Metric):
         return Value(
             value=mean / scale,
             direction="lower",
-            unit=f"squared unit of the target's feature{'' if self.per == 'element' else ' vector'}",
+            unit="target unit²" if self.per == "element" else "target unit² a vector",
             interval=Interval(
                 low=max(0.0, mean - half) / scale, high=(mean + half) / scale, level=LEVEL, method="normal, over images"
             ),

@@ -99,7 +99,9 @@ def shares(cells: Mapping[tuple[str, str], float]) -> tuple[float, float] | None
     total = math.fsum((v - grand) ** 2 for v in cells.values())
     if total == 0:
         return None
-    along = [[mean(v for cell, v in cells.items() if cell[i] == name) for name in names] for i, names in ((0, rows), (1, columns))]
+    along = [
+        [mean(v for cell, v in cells.items() if cell[i] == name) for name in names] for i, names in ((0, rows), (1, columns))
+    ]
     of_rows, of_columns = (math.fsum((v - grand) ** 2 for v in means) for means in along)
     return len(columns) * of_rows / total, len(rows) * of_columns / total
 

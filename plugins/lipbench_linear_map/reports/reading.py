@@ -164,7 +164,9 @@ def own_key(setting: Setting, of: str, point: Point) -> tuple[Any, ...]:
 def setting_of(record: Record) -> Setting:
     """The setting of a record, also of a failed one."""
     facts = {
-        role: [record.roles[role], record.uses.get(role), record.params.get(role, {})] for role in _ROLES if role in record.roles
+        role: [record.roles[role], record.uses.get(role), record.params.get(role, {})]
+        for role in _ROLES
+        if role in record.roles
     }
     # Networks may be fitted on the device, and draws are the same only within one class of devices.
     facts |= {"device": [record.device.split(":")[0]], **record.params.get("task", {})}

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lipbench.api import Column, Entry, Record, Table
 
 from .averages import deviation, mean, over_seeds, within
 from .derived import adaptive, gap
-from .matrices import Published, Split, measured_matrix, published_matrix
+from .matrices import Matrix, Published, Split, measured_matrix, published_matrix
 from .reading import Found, Results, Setting, said
 
 _CAPTION = (
@@ -62,7 +62,7 @@ def _lines(results: Results, data: str, published: Published) -> Iterator[Verdic
         lambda: _noise(results, setting),
         lambda: _limit(results, setting, published),
         lambda: _evasion(results, setting),
-        lambda: _cost(results, setting),
+        lambda: _cost(results, setting, published),
         lambda: _nulls(results, setting),
         lambda: _alarms(results, setting),
     )
@@ -113,6 +113,11 @@ def _split_figures(split: Split) -> list[str]:
     return figures
 
 
+def _figures(*named: tuple[str, Found]) -> list[str]:
+    """Name and mean of what there is."""
+    return [f"{name} {found}" for name, values in named if (found := over_seeds(values)) is not None]
+
+
 def _evasion(results: Results, setting: Setting) -> Verdict | None:
     """What is left against an attacker who knows the detector."""
     evaded, right = adaptive(results, setting)
@@ -122,13 +127,105 @@ def _evasion(results: Results, setting: Setting) -> Verdict | None:
     records = results.records(setting, "perturbation")
     accuracy = {p: float(r.extras["adversarial_accuracy"]) for p, r in records.items() if "adversarial_accuracy" in r.extras}
     after = mean(evaded.values())
+    finding = "it loses nothing"
+    if after < 0.5:
+        finding = "no: to the detector, adversarial images look more original than originals"
+    elif before and after < mean(before.values()):
+        finding = "it is weakened, but stays above chance"
     return Verdict(
         question="does it survive an attacker who knows it?",
-        finding="no: below chance, the attack looks more original than originals" if after < 0.5 else "in part" if before and after < mean(before.values()) else "yes",
+        finding=finding,
         figures=_figures(
-            ("before", before),
+            ("AUROC before", before),
             ("after", evaded),
             ("accuracy of the source under the plain attack", within(accuracy, evaded)),
-            ("accuracy of the source under the adaptive one", right),
+            ("under the adaptive one", right),
         ),
     )
+
+
+def _cost(results: Results, setting: Setting, published: Published) -> Verdict | None:
+    """What the map loses, and whether it is needed."""
+    auroc, lost = results.mapped(setting), gap(results, setting)
+    direct = results.mapped(setting, "direct_auroc")
+    own = results.own(setting, "source", direct or auroc)
+    if not lost and not direct:
+        return None
+    findings = []
+    if lost:
+        found = mean(lost.values())
+        findings.append("the map costs AUROC" if found < 0 else "the map costs nothing on average")
+    if direct:
+        same = within(auroc, direct)
+        better = bool(same) and mean(direct.values()) >= mean(same.values())
+        words = "at least as well as" if better else "less well than"
+        findings.append(f"a detector trained on the source's rows of the map, without a map, works {words} the mapped one")
+    theirs = published_matrix(published, setting)
+    return Verdict(
+        question="does the map cost anything?",
+        finding="; ".join(findings),
+        figures=_figures(("gap to the source's own detector", lost), ("direct", direct), ("native source", own)),
+        published=_published_gap(theirs) if theirs is not None and lost else "",
+    )
+
+
+def _published_gap(theirs: Matrix) -> str:
+    own = {pair: theirs.own[pair][1] for pair in theirs.off_diagonal}
+    lost = [theirs.cells[pair] - native for pair, native in own.items() if native is not None]
+    return f"{theirs.title}: gap to the source's own detector {mean(lost):.3f}" if lost else ""
+
+
+def _nulls(results: Results, setting: Setting) -> Verdict | None:
+    """Maps that carry nothing over, as a distribution: one of them is one fixed direction, not fresh noise."""
+    same = _siblings(results, setting, ("map",), lambda group: len({s.null for s in group}) > 1)
+    null = [v for s in same if s.null for v in results.mapped(s).values()]
+    if not null:
+        return None
+    real = setting if setting in same else next(s for s in same if not s.null)
+    spread, above = deviation(null), mean(results.mapped(real).values()) - mean(null)
+    finding = f"{real.label('map')} lies {abs(above):.3f} {'above' if above >= 0 else 'below'} the mean of the null maps"
+    if spread > 0:
+        finding += f", {abs(above) / spread:.1f} of their standard deviations"
+    return Verdict(question="better than a map that carries nothing?", finding=finding, figures=[*_spreads(results, same)])
+
+
+def _spreads(results: Results, settings: Iterable[Setting]) -> Iterator[str]:
+    for s in settings:
+        values = list(results.mapped(s).values())
+        if values:
+            yield f"{s.label('map')} {mean(values):.3f} (sd {deviation(values):.3f}, n = {len(values)})"
+
+
+def _alarms(results: Results, setting: Setting) -> Verdict | None:
+    """What the map alone makes the detector say, by what it is fitted on and by what the negatives are."""
+    names = ("map_fit", "negatives")
+    same = _siblings(
+        results, setting, names, lambda group: len(group) > 1 and any(results.mapped(s, "clean_false_alarm") for s in group)
+    )
+    if not same:
+        return None
+    shown = [name for name in names if len({said(s, name) for s in same}) > 1]
+    # What the map does to originals does not depend on which negatives are asked for.
+    alarms = {s.apart("negatives"): found for s in same if (found := results.mapped(s, "clean_false_alarm"))}
+    figures, worst = [], ("", 0.5)
+    for s in same:
+        which = ", ".join(f"{name} {said(s, name)}" for name in shown)
+        alarm = alarms.get(s.apart("negatives"), {})
+        parts = _figures(("attack", results.mapped(s)), ("originals alone", alarm))
+        if parts:
+            figures.append(f"{which}: {', '.join(parts)}")
+        if alarm and abs(mean(alarm.values()) - 0.5) > abs(worst[1] - 0.5):
+            worst = which, mean(alarm.values())
+    finding = f"with {worst[0]}, originals that were only mapped are told from native ones with AUROC {worst[1]:.3f}"
+    return Verdict(question="does the map alone raise the alarm?", finding=finding if worst[0] else "no", figures=figures)
+
+
+def _siblings(
+    results: Results, setting: Setting, names: Sequence[str], fits: Callable[[Sequence[Setting]], bool]
+) -> Sequence[Setting]:
+    """Settings of one dataset that differ in `names` alone: those of this setting if they fit, else the first that do."""
+    groups: dict[tuple[tuple[str, str], ...], list[Setting]] = {setting.apart(*names): []}
+    for s in results.settings:
+        if s.label("data") == setting.label("data") and results.mapped(s):
+            groups.setdefault(s.apart(*names), []).append(s)
+    return next((group for group in groups.values() if fits(group)), [])
