@@ -91,6 +91,8 @@ class MappedEmbeddings:
     """Rows that the map was fitted on."""
     columns: int
     """Width of the source's features."""
+    live: int
+    """How many of these columns vary over the rows; least squares has an intercept beside them."""
     prediction: Prediction | None
     """None where the map predicts the score alone."""
     evade: Callable[[float, int], Evasion]

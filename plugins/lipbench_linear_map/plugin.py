@@ -32,7 +32,7 @@ _METRICS = {
 _MAPS = {
     "ols": ("OLS", "least squares without intercept, as published"),
     "ols_affine": ("OLSAffine", "least squares with intercept"),
-    "ridge_cv": ("RidgeCV", "ridge on standardised features, strength by generalised cross-validation"),
+    "ridge_cv": ("RidgeCV", "ridge on standardised features, strength by leave-one-out error"),
     "l21": ("L21", "least sum of un-squared errors, with intercept"),
     "procrustes": ("Procrustes", "orthogonal map after centring"),
     "score_regression": ("ScoreRegression", "least squares of the detector's score alone: one output"),

@@ -201,6 +201,7 @@ class LinearMapDetection(Task):
             negatives=seen.clean if self.negatives == "mapped" else own.clean,
             rows=len(xs),
             columns=xs.shape[1],
+            live=int((xs != xs[0]).any(0).sum()),
             prediction=prediction,
             evade=functools.partial(_evade, source, data, attack, source_views, feature, score, ctx),
         )

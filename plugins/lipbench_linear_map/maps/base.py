@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lipbench.api import Context, InvalidInput, Method
 
-from ..rows import check_pair, means
+from ..rows import means
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +70,3 @@ class LinearMap(Method):
 def mean_to_mean(weight: Tensor, x: Tensor, y: Tensor) -> Affine:
     """The affine map with this weight that takes the mean of x to the mean of y."""
     return Affine(weight=weight, bias=means(y) - means(x) @ weight)
-
-
-__all__ = ["Affine", "LinearMap", "check_pair", "mean_to_mean"]

@@ -49,7 +49,7 @@ class RidgeCV(LinearMap):
         return factorise(x, standardise=True, spectrum=True)
 
     def fit(self, x: Tensor, factor: Mapping[str, Tensor], y: Tensor, ctx: Context) -> Affine:
-        """Choose the strength and solve; the log says which was chosen."""
+        """Choose the strength and solve."""
         check_pair(x, y)
         rows, target_mean, s = rows_of(x, factor), means(y), factor["s"]
         targets = y.double() - target_mean
@@ -57,7 +57,6 @@ class RidgeCV(LinearMap):
         penalties = [strength * len(x) for strength in self.strengths]
         errors = _left_out(rows, factor, targets, z, penalties)
         best = int(errors.argmin())
-        ctx.log(f"ridge strength {self.strengths[best]:g} of {len(penalties)} candidates")
         shrunk = z * (s / (s**2 + penalties[best]))[:, None]
         weight = factor["v"] @ shrunk if "v" in factor else rows.moment(factor["u"] @ (shrunk / s[:, None]))
         weight = spread(weight / factor["scale"][:, None], factor)

@@ -23,8 +23,8 @@ class L21(LeastSquares):
     """min_{W, b} sum_i |x_i W + b - y_i|, the norm not squared, by iteratively reweighted least squares.
 
     Starts from least squares and weights each row by 1 / max(|error|, 1e-8); no step raises the sum in which errors below
-    1e-8 count by their squares. Each step factorises the weighted rows anew, for each pair. Where columns are
-    not far fewer than rows it closes in slowly: 1e-6 a step leaves the sum about 1e-4 above the least.
+    1e-8 count by their squares. Each step factorises the weighted rows anew, for each pair. Where columns are not far fewer
+    than rows it closes in slowly: stopping at 1e-6 a step leaves the sum about 1e-4 above the least (512 columns, 800 rows).
 
     Args:
         steps: Most steps.

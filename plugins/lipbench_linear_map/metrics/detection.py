@@ -15,7 +15,7 @@ from ..evidence import MappedEmbeddings, Scores
 from ..statistics import clopper_pearson, delong, delong_difference, tpr_at_fpr
 
 LEVEL = 0.95
-_BINS = 24
+_BINS = 16
 
 
 def auroc_value(
@@ -46,19 +46,19 @@ class Auroc(Metric):
         histograms = {"mapped": _histogram(evidence.mapped), "native": _histogram(evidence.native_target)}
         return auroc_value(
             evidence.negatives, evidence.mapped.adversarial, native=evidence.native, histograms=histograms,
-            rows=evidence.rows, columns=evidence.columns,
+            rows=evidence.rows, columns=evidence.columns, live=evidence.live,
         )  # fmt: skip
 
 
 def _histogram(scores: Scores) -> dict[str, list[float]]:
-    """Densities over common bins that hold the central 99 % of all scores; the tails go into the outer bins."""
+    """Shares over common bins that hold the central 99 % of all scores; the tails go into the outer bins."""
     kinds = {kind: getattr(scores, kind).numpy() for kind in ("clean", "noise", "adversarial")}
     low, high = np.quantile(np.concatenate(list(kinds.values())), [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-    found = {"edges": edges.round(6).tolist()}
+    found = {"edges": edges.round(4).tolist()}
     for kind, values in kinds.items():
         counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-        found[kind] = (counts / len(values)).round(6).tolist()
+        found[kind] = (counts / len(values)).round(5).tolist()
     return found
 
 

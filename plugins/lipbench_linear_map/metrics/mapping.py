@@ -110,12 +110,13 @@ class HeadAccuracy(Metric):
 class RowsPerColumn(Metric):
     """Rows that the map was fitted on for each column of the source's features.
 
-    Near 1 least squares without regularisation blows up: noise is inflated by 1 + p / (n - p - 1).
+    Near 1 least squares without regularisation blows up: noise is inflated by 1 + p / (n - p - 1), where p counts the columns
+    that vary, `live` in the extras.
     """
 
     def compute(self, evidence: MappedEmbeddings, ctx: Context) -> Value:
         """A ratio, without a direction."""
-        extras = {"rows": evidence.rows, "columns": evidence.columns}
+        extras = {"rows": evidence.rows, "columns": evidence.columns, "live": evidence.live}
         return Value(value=evidence.rows / evidence.columns, direction="none", unit="rows / column", extras=extras)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lipbench.api import Record
 
-from .averages import Mean, over_seeds
+from .averages import Mean, over_seeds, within
 from .drawing import BLACK, GREY, legend_below, pages, panels, put, shorter, styles
 from .reading import Found, Results, Setting, said, varying
 
@@ -49,11 +49,19 @@ def _groups(results: Results) -> list[_Group]:
             rest = {k: v for k, v in s.params("attack").items() if k != "eps"}
             key = (s.apart("attack", "map"), s.use("attack"), json.dumps(rest, sort_keys=True))
             groups.setdefault(key, []).append(s)
-    return [group for group in groups.values() if len({_eps(s) for s in group}) > 1]
+    return [several for group in groups.values() if (several := _several(group))]
+
+
+def _several(group: _Group) -> _Group:
+    """The settings whose map occurs with more than one budget."""
+    budgets: dict[str, set[float | None]] = {}
+    for s in group:
+        budgets.setdefault(s.label("map"), set()).add(_eps(s))
+    return [s for s in group if len(budgets[s.label("map")]) > 1]
 
 
 def _figure(results: Results, groups: Sequence[_Group], everything: Sequence[_Group]) -> Figure:
-    figure, axes = panels(len(groups), width=4.6, height=3.6)
+    figure, axes = panels(len(groups), width=4.8, height=3.6)
     marks = styles(s.label("map") for group in everything for s in group)
     names = varying([s for group in everything for s in group])
     for panel, group in zip(axes, groups, strict=True):
@@ -76,18 +84,24 @@ def _panel(panel: Axes, results: Results, group: _Group, marks: Mapping[str, tup
     native: dict[float, Found] = {}
     noise: dict[float, Found] = {}
     for name in dict.fromkeys(s.label("map") for s in group):
-        mine = [s for s in group if s.label("map") == name]
-        _line(panel, {_eps(s) or 0.0: results.mapped(s) for s in mine}, f"mapped, {name}", *marks[name], "-")
-        for s in mine:
-            auroc = results.values(s, "auroc")
-            native.setdefault(_eps(s) or 0.0, results.own(s, "source", auroc))
-            if not s.null and (found := results.mapped(s, "auroc_vs_noise")):
-                noise.setdefault(_eps(s) or 0.0, found)
-    _line(panel, native, "native, each source's own detector", BLACK, ".", "--")
+        mine = {_eps(s) or 0.0: s for s in group if s.label("map") == name}
+        points = _common({eps: results.values(s, "auroc") for eps, s in mine.items()})
+        mapped = {eps: within(results.mapped(s), points[eps]) for eps, s in mine.items()}
+        _line(panel, mapped, f"mapped, {name}", *marks[name], "-")
+        native = native or {eps: results.own(s, "source", mapped[eps] or points[eps]) for eps, s in mine.items()}
+        if not any(s.null for s in mine.values()):
+            noise = noise or {eps: within(results.mapped(s, "auroc_vs_noise"), points[eps]) for eps, s in mine.items()}
+    _line(panel, native, "native, the source's own detector", BLACK, ".", "--")
     _line(panel, noise, "mapped, adversarial against noise", GREY, "x", ":")
     panel.set_ylabel("AUROC", fontsize="small")
     panel.grid(alpha=0.25, linewidth=0.5)
     panel.tick_params(labelsize="small")
+
+
+def _common(found: Mapping[float, Found]) -> dict[float, Found]:
+    """The points of the pairs that occur with every budget: a mean over other pairs would be no curve."""
+    pairs = set.intersection(*({p[:2] for p in values} for values in found.values()))
+    return {eps: {p: v for p, v in values.items() if p[:2] in pairs} for eps, values in found.items()}
 
 
 def _line(panel: Axes, found: Mapping[float, Found], label: str, colour: str, marker: str, style: str) -> None:

@@ -73,10 +73,11 @@ def _panel(panel: Axes, matrix: Matrix, low: float) -> Any:
             value = grid[y][x]
             if max(len(targets), len(sources)) <= _WRITTEN and not math.isnan(value):
                 # Viridis is dark below and light above the middle.
-                colour = "white" if value < low + 0.6 * (1 - low) else "black"
+                colour = "white" if value < low + 0.42 * (1 - low) else "black"
                 panel.text(x, y, f"{value:.3f}", ha="center", va="center", fontsize=8.5, color=colour)
             if (t, s) in matrix.diagonal:
-                panel.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fill=False, edgecolor="black", linewidth=2.2))
+                for colour, width in (("white", 3.8), ("black", 2.0)):
+                    panel.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=colour, linewidth=width))
     panel.set_xticks(range(len(sources)), [shorter(s) for s in sources], rotation=40, ha="right", rotation_mode="anchor")
     panel.set_yticks(range(len(targets)), [shorter(t) for t in targets])
     panel.tick_params(labelsize="small", length=0)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .averages import less, over_seeds
-from .reading import Point, Results, Setting
+from .reading import Point, Results, Setting, numbers
 
 
 def gap(results: Results, setting: Setting) -> dict[Point, float]:
@@ -13,7 +13,7 @@ def gap(results: Results, setting: Setting) -> dict[Point, float]:
     return less(auroc, results.own(setting, "source", auroc)) | results.mapped(setting, "transfer_gap")
 
 
-def adaptive_attacks(results: Results, setting: Setting) -> list[tuple[float, int]]:
+def adaptive_attacks(results: Results, setting: Setting) -> list[tuple[float | None, int | None]]:
     """Weight and steps of the adaptive attacks that the suite asks for."""
     given = [r.params.get("metric", {}) for r in results.asked(setting, "adaptive_auroc")]
     return list(dict.fromkeys((p.get("weight"), p.get("steps")) for p in given))
@@ -33,7 +33,6 @@ def rows_and_columns(results: Results, setting: Setting) -> dict[Point, tuple[fl
     """How many rows each map was fitted on and how many columns its source has, where a record says it."""
     found: dict[Point, tuple[float, float]] = {}
     for metric in ("rows_per_column", "auroc"):
-        for p, r in results.records(setting, metric).items():
-            if "rows" in r.extras and "columns" in r.extras:
-                found[p] = float(r.extras["rows"]), float(r.extras["columns"])
+        rows, columns = (numbers(results.records(setting, metric), key) for key in ("rows", "columns"))
+        found |= {p: (rows[p], columns[p]) for p in rows if columns.get(p)}
     return found

@@ -25,7 +25,9 @@ _MARGIN = 0.9
 """Inches of a figure for its title and its legend."""
 _ENTRY = 2.1
 """Inches of a legend's entry."""
-_NARROWEST = 5.5
+_LETTER = 0.066
+"""Inches of its letters."""
+_NARROWEST = 5.8
 """Inches that a title needs."""
 _T = TypeVar("_T")
 
@@ -58,7 +60,7 @@ def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
             entries.setdefault(label, handle)
     if entries:
         longest = max(map(len, entries))
-        columns = max(1, int(figure.get_figwidth() / max(_ENTRY, 0.6 + 0.085 * longest)))
+        columns = max(1, int(figure.get_figwidth() / max(_ENTRY, 0.55 + _LETTER * longest)))
         figure.legend(
             list(entries.values()), list(entries), loc="outside lower center", ncols=columns, frameon=False, fontsize="small"
         )

@@ -49,7 +49,7 @@ def _figure(ours: Matrix, theirs: Matrix | None) -> Figure:
     limits = room(min(everything), max(everything))
     panel.plot(limits, limits, color=BLACK, linewidth=0.9, label="y = x: nothing is lost", zorder=1)
     if theirs is not None and other:
-        _scatter(panel, other, color=GREY, marker="o", label=f"published: {theirs.title}", hollow=True)
+        _scatter(panel, other, color=GREY, marker="o", label=shorter(f"published: {theirs.title}", 40), hollow=True)
     for target, (colour, marker) in styles(ours.targets).items():
         mine = [p for p in points if p[0] == target]
         if mine:

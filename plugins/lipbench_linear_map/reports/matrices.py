@@ -153,11 +153,12 @@ def _matrices(published: Published, metric: str) -> Iterable[tuple[Mapping[str, 
 
 
 def _close(about: Mapping[str, str], setting: Setting) -> tuple[bool, ...]:
-    """In which of data, feature, attack and map it agrees, the more important first."""
-    return tuple(
+    """In which of data, feature, attack and map it agrees, the more important first; attack and map only for the same data."""
+    data, *others = (
         any(fnmatchcase(word, about[role]) for word in (setting.label(role), setting.use(role)) if role in about)
         for role in ("data", "feature", "attack", "map")
     )
+    return data, others[0], *(fits and data for fits in others[1:])
 
 
 def _plain(pattern: str) -> str:

@@ -131,5 +131,7 @@ def _caption(results: Results) -> str:
         parts.append("Mean ± half-width of the 95 % t interval over seeds.")
     if 1 in seeds:
         parts.append("One seed: no interval." if seeds == {1} else "Rows of one seed have no interval.")
+    if any(len(found := results.mapped(s)) < len(by_pair(found)) * len({p.seed for p in found}) for s in results.settings):
+        parts.append("Less: cells that are missing.")
     parts.append("Empty: the suite does not ask for it.")
     return " ".join(parts)

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lipbench.api import Record
@@ -16,6 +17,9 @@ NULL_MAPS = frozenset({"identity", "random", "shuffled"})
 _ROLES = ("data", "attack", "map", "feature", "surrogate")
 _MAPPING = ("map", "map_fit", "map_rows", "negatives")
 """What a network's own detector does not depend on."""
+
+
+_JSON = json.JSONEncoder(sort_keys=True)
 
 
 class Point(NamedTuple):
@@ -163,14 +167,16 @@ def own_key(setting: Setting, of: str, point: Point) -> tuple[Any, ...]:
 
 def setting_of(record: Record) -> Setting:
     """The setting of a record, also of a failed one."""
-    facts = {
-        role: [record.roles[role], record.uses.get(role), record.params.get(role, {})]
-        for role in _ROLES
-        if role in record.roles
-    }
+    roles, uses, params = record.roles, record.uses, record.params
+    facts: dict[str, Any] = {r: [roles[r], uses.get(r), params.get(r, {})] for r in _ROLES if r in roles}
     # Networks may be fitted on the device, and draws are the same only within one class of devices.
-    facts |= {"device": [record.device.split(":")[0]], **record.params.get("task", {})}
-    return Setting(tuple((name, json.dumps(fact, sort_keys=True)) for name, fact in facts.items()))
+    return _setting(_JSON.encode(facts | {"device": [record.device.split(":")[0]], **params.get("task", {})}))
+
+
+@lru_cache(maxsize=4096)
+def _setting(facts: str) -> Setting:
+    """Most records of a suite share their setting with others."""
+    return Setting(tuple((name, _JSON.encode(fact)) for name, fact in json.loads(facts).items()))
 
 
 def pair_of(record: Record) -> tuple[str, str]:
@@ -181,6 +187,15 @@ def pair_of(record: Record) -> tuple[str, str]:
 def point_of(record: Record) -> Point:
     """The pair of networks and the seed of a record."""
     return Point(*pair_of(record), record.seed)
+
+
+def numbers(found: Mapping[Point, Record], key: str) -> dict[Point, float]:
+    """A number that the records have in their extras, where they do."""
+    return {
+        p: float(number)
+        for p, r in found.items()
+        if isinstance(number := r.extras.get(key), (int, float)) and math.isfinite(number)
+    }
 
 
 def _measured(record: Record) -> bool:

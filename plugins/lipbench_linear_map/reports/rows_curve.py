@@ -37,6 +37,18 @@ class _Sweep:
     native: list[float] = field(default_factory=list)
     columns: set[float] = field(default_factory=set)
 
+    def several(self) -> bool:
+        """Keep the maps with several numbers of rows; whether there are any."""
+        for curves in (self.auroc, self.mse):
+            for name in [name for name, curve in curves.items() if len(curve) < 2]:
+                del curves[name]
+        return bool(self.auroc or self.mse)
+
+    @property
+    def seeds(self) -> int:
+        """The largest number of values at one place."""
+        return max(len(values) for curve in (*self.auroc.values(), *self.mse.values()) for values in curve.values())
+
     @property
     def lengths(self) -> set[float]:
         """The numbers of rows."""
@@ -49,7 +61,7 @@ def rows_curve(records: Sequence[Record]) -> dict[str, Figure]:
     Args:
         records: In the order of the plan.
     """
-    sweeps = [s for s in _sweeps(Results(records)) if len(s.lengths) > 1]
+    sweeps = [s for s in _sweeps(Results(records)) if s.several()]
     marks = styles(name for s in sweeps for name in (*s.auroc, *s.mse))
     figures: dict[str, Figure] = {}
     for page in pages(sweeps, PAIRS):
@@ -89,7 +101,7 @@ def _title(setting: Setting) -> str:
 def _figure(sweeps: Sequence[_Sweep], marks: Mapping[str, tuple[str, str]]) -> Figure:
     from matplotlib.figure import Figure
 
-    columns = min(len(sweeps), _ACROSS)
+    columns = 2 if len(sweeps) == 4 else min(len(sweeps), _ACROSS)
     bands = -(-len(sweeps) // columns)
     figure = Figure(figsize=(max(5.8, 4.0 * columns), 4.6 * bands + 1.0), layout="constrained")
     grid = figure.subplots(2 * bands, columns, squeeze=False)
@@ -103,7 +115,10 @@ def _figure(sweeps: Sequence[_Sweep], marks: Mapping[str, tuple[str, str]]) -> F
             above.remove()
             below.remove()
     titles = dict.fromkeys(s.title for s in sweeps)
-    figure.suptitle(f"Rows of the map's fit: {shorter('; '.join(titles), 70)}")
+    band = "; bands: smallest to largest seed" if any(s.seeds > 1 for s in sweeps) else ""
+    figure.suptitle(
+        shorter(f"Rows of the map's fit: {'; '.join(titles)}{band}", int(10 * figure.get_figwidth())), fontsize="medium"
+    )
     legend_below(figure, used)
     return figure
 
@@ -141,7 +156,5 @@ def _curve(panel: Axes, name: str, curve: _Curve, colour: str, marker: str) -> N
     rows = sorted(curve)
     panel.plot(rows, [mean(curve[n]) for n in rows], color=colour, marker=marker, markersize=4.5, linewidth=1.4, label=name)
     if any(len(values) > 1 for values in curve.values()):
-        panel.fill_between(
-            rows, [min(curve[n]) for n in rows], [max(curve[n]) for n in rows], color=colour, alpha=0.18, linewidth=0,
-            label="smallest to largest seed",
-        )  # fmt: skip
+        low, high = ([end(curve[n]) for n in rows] for end in (min, max))
+        panel.fill_between(rows, low, high, color=colour, alpha=0.18, linewidth=0)

@@ -11,7 +11,7 @@ from lipbench.api import Column, Entry, Record, Table
 from .averages import deviation, mean, over_seeds, within
 from .derived import adaptive, gap
 from .matrices import Matrix, Published, Split, measured_matrix, published_matrix
-from .reading import Found, Results, Setting, said
+from .reading import Found, Results, Setting, numbers, said
 
 _CAPTION = (
     "For each dataset the setting with the most pairs, off the diagonal, unless a line says otherwise. Figures are means over "
@@ -73,7 +73,7 @@ def _noise(results: Results, setting: Setting) -> Verdict | None:
     """Whether the detector tells adversarial images from images with noise of the same size."""
     records = {p: r for p, r in results.records(setting, "auroc_vs_noise").items() if not results.native(p)}
     against = {p: float(r.value or 0.0) for p, r in records.items()}
-    noise = {p: float(r.extras["noise_vs_clean"]) for p, r in records.items() if "noise_vs_clean" in r.extras}
+    noise = numbers(records, "noise_vs_clean")
     pixels = [(f"pixels ({by})", results.values(setting, "pixel_auroc", by=by)) for by in ("svm", "zeros")]
     figures = _figures(("adversarial vs noise", against), ("noise vs original", noise), *pixels)
     if not figures:
@@ -109,7 +109,7 @@ def _split_figures(split: Split) -> list[str]:
     figures = [f"source {100 * split.source:.0f} % of the variance, target {100 * split.target:.0f} %"]
     for name, r in (("source", split.with_source), ("target", split.with_target)):
         if r is not None:
-            figures.append(f"correlation of the mean by {name} with its native AUROC {r:.2f}")
+            figures.append(f"correlation of {name} means with native AUROC of the {name} {r:.2f}")
     return figures
 
 
@@ -124,14 +124,15 @@ def _evasion(results: Results, setting: Setting) -> Verdict | None:
     if not evaded:
         return None
     before = within(results.values(setting, "auroc"), evaded)
-    records = results.records(setting, "perturbation")
-    accuracy = {p: float(r.extras["adversarial_accuracy"]) for p, r in records.items() if "adversarial_accuracy" in r.extras}
+    accuracy = numbers(results.records(setting, "perturbation"), "adversarial_accuracy")
     after = mean(evaded.values())
-    finding = "it loses nothing"
+    finding = "yes: the AUROC is no lower for images that were made to evade it"
     if after < 0.5:
-        finding = "no: to the detector, adversarial images look more original than originals"
+        finding = "no: images that were made to evade it look more original than originals"
     elif before and after < mean(before.values()):
-        finding = "it is weakened, but stays above chance"
+        finding = "in part: images that were made to evade it are told from originals less well, but not below chance"
+    if right:
+        finding += f"; the source is right on {100 * mean(right.values()):.0f} % of them"
     return Verdict(
         question="does it survive an attacker who knows it?",
         finding=finding,
@@ -208,6 +209,7 @@ def _alarms(results: Results, setting: Setting) -> Verdict | None:
     # What the map does to originals does not depend on which negatives are asked for.
     alarms = {s.apart("negatives"): found for s in same if (found := results.mapped(s, "clean_false_alarm"))}
     figures, worst = [], ("", 0.5)
+    fits = "map_fit" in shown
     for s in same:
         which = ", ".join(f"{name} {said(s, name)}" for name in shown)
         alarm = alarms.get(s.apart("negatives"), {})
@@ -215,9 +217,11 @@ def _alarms(results: Results, setting: Setting) -> Verdict | None:
         if parts:
             figures.append(f"{which}: {', '.join(parts)}")
         if alarm and abs(mean(alarm.values()) - 0.5) > abs(worst[1] - 0.5):
-            worst = which, mean(alarm.values())
-    finding = f"with {worst[0]}, originals that were only mapped are told from native ones with AUROC {worst[1]:.3f}"
-    return Verdict(question="does the map alone raise the alarm?", finding=finding if worst[0] else "no", figures=figures)
+            worst = f"with map_fit {said(s, 'map_fit')}, " if fits else "", mean(alarm.values())
+    finding = f"{worst[0]}originals that were only mapped are told from native ones with AUROC {worst[1]:.3f}"
+    return Verdict(
+        question="does the map alone raise the alarm?", finding=finding if worst[1] != 0.5 else "no", figures=figures
+    )
 
 
 def _siblings(

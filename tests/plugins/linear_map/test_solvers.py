@@ -125,7 +125,9 @@ def conditioned(condition: float) -> tuple[Tensor, Tensor, Tensor]:
     return x, x @ truth, truth
 
 
-@pytest.mark.parametrize(("condition", "svd", "gram"), [(1e2, 1e-12, 1e-12), (1e4, 1e-11, 1e-10), (1e5, 1e-9, 1e-8)])
+@pytest.mark.parametrize(
+    ("condition", "svd", "gram"), [(1e2, 1e-13, 1e-13), (1e4, 1e-11, 1e-11), (1e5, 1e-10, 1e-10), (1e6, 1e-9, 1e-8)]
+)
 def test_digits_that_the_gram_route_keeps(condition: float, svd: float, gram: float) -> None:
     x, y, truth = conditioned(condition)
     for route, tolerance in (("svd", svd), ("gram", gram)):
@@ -173,7 +175,7 @@ def test_the_largest_published_map_fits_in_24_gib() -> None:
     assert memory_bytes(n, p, q) + 2 * inputs < 24 * 2**30  # float64 rows
     assert memory_bytes(n, p, q, collinear=True) + inputs < 24 * 2**30  # float32 rows
     assert memory_bytes(16_667, p, q) + 2 * inputs < 24 * 2**30
-    assert memory_bytes(n, p, q) > 8 * 2 * p * p
+    assert memory_bytes(n, p, q) >= 8 * 2 * p * p  # the Gram matrix beside its factor
 
 
 def test_means_of_constant_columns_are_exact() -> None:

@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The audit and the tables, on records made by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from linear_map_records import (
+    NETWORKS,
+    auroc,
+    budgets,
+    controls,
+    entry,
+    failed,
+    matrix,
+    nulls,
+    pairs,
+    published,
+    record,
+    sweep,
+    worth,
+)
+from lipbench_linear_map.reports.auroc_matrix import auroc_matrix
+from lipbench_linear_map.reports.averages import over_seeds, shares
+from lipbench_linear_map.reports.overview import overview
+from lipbench_linear_map.reports.reading import Point
+from lipbench_linear_map.reports.sanity import sanity
+from lipbench_linear_map.reports.verdicts import verdicts
+from scipy import stats
+
+from lipbench.api import Entry, Record, Table
+
+
+def line(table: Table, row: int = 0) -> dict[str, Entry]:
+    return {column.name: e for column, e in zip(table.columns, table.rows[row], strict=True)}
+
+
+# --- averages --------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(2, 5),
+    st.integers(2, 6),
+    st.integers(0, 10**6),
+)
+def test_shares_are_the_sums_of_squares_of_least_squares_with_dummy_variables(rows: int, columns: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(rows, columns))
+    found = shares({(f"r{i}", f"c{j}"): float(values[i, j]) for i in range(rows) for j in range(columns)})
+    assert found is not None
+    total = ((values - values.mean()) ** 2).sum()
+    for share, dummies in zip(found, (np.eye(rows).repeat(columns, 0), np.tile(np.eye(columns), (rows, 1))), strict=True):
+        fit = dummies @ np.linalg.lstsq(dummies, values.ravel(), rcond=None)[0]
+        assert share == pytest.approx(((fit - values.mean()) ** 2).sum() / total)
+    assert sum(found) <= 1 + 1e-12
+
+
+def test_shares_of_additive_cells_add_up_to_one_and_holes_have_none() -> None:
+    cells = {(r, c): i + 10 * j for (i, r), (j, c) in itertools.product(enumerate("ab"), enumerate("xyz"))}
+    found = shares(cells)
+    assert found is not None
+    assert sum(found) == pytest.approx(1)
+    del cells["a", "x"]
+    assert shares(cells) is None
+    assert shares({("a", "x"): 1.0, ("a", "y"): 2.0}) is None
+
+
+def test_a_mean_is_over_pairs_first_and_its_interval_over_seeds() -> None:
+    found = {
+        Point("t", s, seed): v for s, seed, v in (("a", 0, 0.7), ("b", 0, 0.9), ("a", 1, 0.6), ("b", 1, 0.8), ("a", 2, 0.9))
+    }
+    made = over_seeds(found)
+    assert made is not None
+    means = [0.8, 0.7, 0.9]
+    low, high = stats.t.interval(0.95, 2, np.mean(means), stats.sem(means))
+    assert (made.value, made.half) == pytest.approx((0.8, (high - low) / 2))
+    assert str(over_seeds({Point("t", "s", 0): 0.5})) == "0.500"
+
+
+# --- overview --------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_the_overview_has_the_means_off_the_diagonal() -> None:
+    table = overview([*matrix((0, 1)), *controls((0, 1))])
+    (row,) = table.rows
+    found = line(table)
+    assert [e.text for e in row[:5]] == ["digits", "fgsm", "ols", "embedding", "20 x 2 seeds"]
+    by_seed = [np.mean([worth(t, s, seed) for t, s in pairs() if t != s]) for seed in (0, 1)]
+    assert found["AUROC mapped"].value == pytest.approx(np.mean(by_seed))
+    half = stats.t.ppf(0.975, 1) * stats.sem(by_seed)
+    assert found["AUROC mapped"].text == f"{np.mean(by_seed):.3f} ± {half:.3f}"
+    native = np.mean(list(NETWORKS.values())) + 0.001
+    assert found["native source"].value == found["native target"].value == pytest.approx(native)
+    assert found["gap"].value == pytest.approx(np.mean(by_seed) - native)
+    expected = {
+        "clean false alarm": 0.06,
+        "vs noise": 0.63,
+        "adaptive AUROC": 0.12,
+        "robust accuracy": 0.81,
+        "R2": 0.64,
+    }
+    assert {k: found[k].value for k in expected} == pytest.approx(expected)
+    assert found["rows/column"].text == "8.33 to 25"
+    assert not table.notes
+
+
+def test_native_values_come_from_the_diagonal_or_from_any_cell_that_measured_the_same() -> None:
+    off = [r for r in matrix() if r.roles["source"] != r.roles["target"]]
+    diagonal = [r for r in matrix() if r.roles["source"] == r.roles["target"]]
+    native = [r for r in controls() if r.uses["metric"] == "native_auroc" and r.params["metric"]["of"] == "source"]
+    elsewhere = {"map": "ridge_cv", "task": {"negatives": "native", "map_rows": 100}}
+    borrowed = [auroc(r.value or 0, r.roles["target"], r.roles["source"], **elsewhere) for r in diagonal]
+    average = np.mean(list(NETWORKS.values()))
+    for others in (diagonal, native, borrowed):
+        row = line(overview([*off, *others]))
+        assert row["native source"].value == row["native target"].value == pytest.approx(average)
+        assert row["gap"].value == pytest.approx((row["AUROC mapped"].value or 0) - average)
+    foreign = [dataclasses.replace(r, seed=7) for r in diagonal]
+    assert line(overview([*off, *foreign]))["native source"].text == ""
+
+
+def test_the_own_detector_of_a_source_attacked_through_the_target_hangs_on_the_pair() -> None:
+    task = {"crafted_on": "target"}
+    own = [
+        record("native_auroc", v, t, "mlp64", params={"of": "source"}, task=task) for t, v in (("cnn48", 0.6), ("res32", 0.8))
+    ]
+    table = overview([*own, *(auroc(0.5, t, "mlp64", task=task) for t in ("cnn48", "res32"))])
+    assert line(table)["native source"].value == pytest.approx(0.7)
+
+
+def test_metrics_are_found_by_component_and_parameters_not_by_label() -> None:
+    def adaptive(auroc_: float, right: float, steps: int) -> list[Record]:
+        params = {"weight": 1.0, "steps": steps}
+        return [record("adaptive_auroc", auroc_, params=params), record("adaptive_robust_accuracy", right, params=params)]
+
+    wrong = auroc(0.1, extras={"native": False})
+    table = overview(
+        [
+            auroc(0.8, metric="native_auroc"),
+            *adaptive(0.3, 0.5, 10),
+            *adaptive(0.2, 0.7, 40),
+            dataclasses.replace(wrong, metric="auroc", uses={**wrong.uses, "metric": "another"}),
+        ]
+    )
+    row = line(table)
+    assert row["AUROC mapped"].value == 0.8
+    assert (row["adaptive AUROC"].value, row["robust accuracy"].value) == (0.2, 0.7)
+    assert "Of several adaptive attacks" in table.caption
+
+
+def test_task_parameters_that_vary_are_columns() -> None:
+    table = overview([auroc(0.8), auroc(0.7, task={"map_fit": "adversarial", "map_rows": 100})])
+    assert [c.name for c in table.columns][4:6] == ["map_fit", "map_rows"]
+    assert [[e.text for e in row[4:6]] for row in table.rows] == [["both", "all"], ["adversarial", "100"]]
+
+
+def test_what_failed_or_was_not_asked_is_told_apart() -> None:
+    table = overview([auroc(0.8), failed("r2"), failed("r2", "res32"), failed("auroc", "res32", seed=1)])
+    row = line(table)
+    assert (row["R2"].text, row["vs noise"].text) == ("-", "")
+    assert row["data"].note == 1
+    text = "label of auroc failed (oom): MemoryError: no room; label of r2 failed (oom): MemoryError: no room (2 cells)"
+    assert table.notes == [text]
+    assert "no interval" in table.caption
+
+
+def test_cells_that_are_missing_are_said() -> None:
+    table = overview([auroc(0.8), auroc(0.8, "res32"), auroc(0.7, seed=1)])
+    assert line(table)["pairs"].text == "2 x 2 seeds less 1"
+    assert "Less: cells that are missing." in table.caption
+
+
+def test_equal_labels_of_other_parameters_are_not_averaged() -> None:
+    same = auroc(0.7)
+    other = dataclasses.replace(same, params={**same.params, "map": {"ridge": 1.0}})
+    assert len(overview([auroc(0.8), other]).rows) == 2
+
+
+# --- matrix ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_matrix_is_that_of_the_setting_with_most_pairs_and_marks_the_diagonal() -> None:
+    few = [auroc(0.4, "cnn48", "mlp64", attack={"use": "pgd"})]
+    table = auroc_matrix([*few, *nulls((0, 1)), *matrix((0, 1)), *matrix((0, 1), map="ridge_cv", loss=0.1)])
+    assert [c.name for c in table.columns] == ["target \\ source", *NETWORKS]
+    assert [row[0].text for row in table.rows] == list(NETWORKS)
+    for y, x in itertools.product(range(5), range(5)):
+        target, source = list(NETWORKS)[y], list(NETWORKS)[x]
+        entry_ = table.rows[y][x + 1]
+        assert entry_.value == pytest.approx(np.mean([worth(target, source, seed) for seed in (0, 1)]))
+        assert ("native" in entry_.text) == (x == y)
+    assert table.caption.startswith("digits, fgsm, ols, embedding.")
+
+
+def test_a_diagonal_that_was_not_asked_here_is_filled_and_holes_stay_empty() -> None:
+    off = [r for r in matrix() if r.roles["source"] != r.roles["target"]][1:]
+    table = auroc_matrix([*off, *(r for r in controls() if r.uses["metric"] == "native_auroc")])
+    texts = [[e.text for e in row[1:]] for row in table.rows]
+    assert [texts[i][i] for i in range(5)] == [f"{v:.3f} (native)" for v in NETWORKS.values()]
+    assert sum(t == "" for row in texts for t in row) == 1
+
+
+def test_two_labels_of_one_network_are_native() -> None:
+    table = auroc_matrix([auroc(0.9, "cnn48", "alias", extras={"native": True}), auroc(0.8)])
+    assert line(table)["alias"].text == "0.900 (native)"
+
+
+# --- verdicts --------------------------------------------------------------------------------------------------------
+
+
+def figures(table: Table, question: str) -> dict[str, str]:
+    (row,) = (row for row in table.rows if question in row[0].text)
+    return {column.name: e.text for column, e in zip(table.columns, row, strict=True)}
+
+
+def test_the_decomposition_of_the_published_table_is_the_known_one() -> None:
+    found = figures(verdicts(matrix(), published()), "limited")
+    assert found["published"] == (
+        "cifar10, fgsm, ols, embedding: source 62 % of the variance, target 27 %; correlation of source means with native "
+        "AUROC of the source 0.98; correlation of target means with native AUROC of the target 0.79"
+    )
+    assert found["finding"].startswith("the source decides more")
+    assert "5 x 5" in found["finding"]
+    ours = np.array([[worth(t, s) for s in NETWORKS] for t in NETWORKS])
+    share = 5 * ((ours.mean(0) - ours.mean()) ** 2).sum() / ((ours - ours.mean()) ** 2).sum()
+    off = (ours.sum(0) - ours.diagonal()) / 4
+    assert f"source {100 * share:.0f} % of" in found["figures"]
+    assert f"native AUROC of the source {np.corrcoef(off, ours.diagonal())[0, 1]:.2f}" in found["figures"]
+
+
+def test_a_target_that_decides_is_said() -> None:
+    cells = [auroc(0.7 + 0.05 * i + 0.01 * j, t, s) for i, t in enumerate(NETWORKS) for j, s in enumerate(NETWORKS)]
+    assert figures(verdicts(cells), "limited")["finding"].startswith("the target decides more")
+
+
+def test_the_published_matrix_of_the_same_data_and_attack_stands_beside_ours() -> None:
+    large = [
+        *(entry("resnet152", s, v, data="image*") for s, v in (("resnet152", 0.9), ("vit", 0.7))),
+        *(entry("vit", s, v, data="image*") for s, v in (("resnet152", 0.8), ("vit", 0.95))),
+    ]
+    mine = [auroc(worth(t, s), t, s, data="imagenet") for t, s in pairs()]
+    table = verdicts(mine, [*(e for e in published() if e["where"]["data"] == "cifar10"), *large])
+    assert figures(table, "limited")["published"].startswith("image, fgsm")
+    assert figures(verdicts(matrix(), [*large, *published()]), "limited")["published"].startswith("cifar10")
+
+
+def test_all_lines_have_the_figures_behind_them() -> None:
+    table = verdicts([*matrix(), *controls(), *nulls()], published())
+    assert len(table.rows) == 5
+    noise = figures(table, "noisy")
+    assert noise["figures"] == "adversarial vs noise 0.630; noise vs original 0.710; pixels (svm) 0.970"
+    assert noise["finding"].startswith("noise as much as the attack")
+    evasion = figures(table, "survive")
+    mapped = np.mean([worth(t, s) for t, s in pairs() if t != s])
+    assert evasion["figures"] == (
+        f"AUROC before {mapped:.3f}; after 0.120; accuracy of the source under the plain attack 0.420; under the adaptive one 0.810"
+    )
+    assert evasion["finding"].startswith("no:")
+    assert evasion["finding"].endswith("right on 81 % of them")
+    cost = figures(table, "cost")
+    native = np.mean(list(NETWORKS.values()))
+    assert cost["figures"] == (
+        f"gap to the source's own detector {mapped - native:.3f}; direct {native - 0.003:.3f}; native source {native:.3f}"
+    )
+    assert cost["published"].endswith("detector -0.019")
+    null = figures(table, "carries nothing")
+    assert "random" in null["figures"]
+    assert "n = 20" in null["figures"]
+    assert "ols lies 0.3" in null["finding"]
+
+
+@pytest.mark.parametrize(
+    ("noise", "evaded", "words"),
+    [(0.4, 0.9, ("the attack more", "yes")), (0.9, 0.7, ("noise as much", "in part")), (0.9, 0.1, ("noise as much", "no:"))],
+)
+def test_figures_decide_the_findings(noise: float, evaded: float, words: tuple[str, str]) -> None:
+    table = verdicts(
+        [auroc(0.8), record("auroc_vs_noise", 0.6, extras={"noise_vs_clean": noise}), record("adaptive_auroc", evaded)]
+    )
+    for question, start in zip(("noisy", "survive"), words, strict=True):
+        assert figures(table, question)["finding"].startswith(start)
+
+
+def test_false_alarms_are_said_where_the_fit_or_the_negatives_vary() -> None:
+    records = [*matrix(), *(r for r in controls() if r.uses["metric"] == "clean_false_alarm")]
+    assert not [row for row in verdicts(records).rows if "alarm" in row[0].text]
+    task = {"map_fit": "adversarial", "negatives": "mapped"}
+    records += [*matrix(task=task, loss=0.2), *matrix(task={**task, "negatives": "native"}, loss=-0.05)]
+    records += [record("clean_false_alarm", 0.867, t, s, task=task) for t, s in pairs() if t != s]
+    found = figures(verdicts(records), "alarm")
+    assert found["finding"].startswith("with map_fit adversarial, originals that were only mapped")
+    assert found["finding"].endswith("0.867")
+    assert "map_fit both, negatives mapped: attack 0.8" in found["figures"]
+    assert found["figures"].count("originals alone 0.867") == 2
+
+
+def test_datasets_have_lines_of_their_own() -> None:
+    table = verdicts([*matrix(), *matrix(data="mnist")])
+    assert [row[1].text for row in table.rows if "limited" in row[0].text] == ["digits", "mnist"]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [failed("auroc")],
+        [auroc(0.9, "cnn48", "cnn48")],
+        [auroc(0.8, extras={"histograms": None, "rows": None})],
+        [record("map_mse", 0.2, params={"per": "element"})],
+        [r for r in controls() if r.roles["source"] == r.roles["target"] == "cnn48"],
+        list(nulls()),
+        [failed(r.uses["metric"], r.roles["target"], r.roles["source"]) for r in controls()],
+        [*sweep(), *budgets()],
+    ],
+)
+def test_tables_of_little_are_well_formed(records: list[Record]) -> None:
+    for table in (overview(records), auroc_matrix(records), verdicts(records, published())):
+        assert all(len(row) == len(table.columns) for row in table.rows)
+        assert all(e.note is None or 1 <= e.note <= len(table.notes) for row in table.rows for e in row)
+        assert all(e.value is None or math.isfinite(e.value) for row in table.rows for e in row)
+    assert list(sanity(records)) == []
+
+
+def test_one_network_alone_still_has_a_row() -> None:
+    row = line(overview([auroc(0.9, "cnn48", "cnn48")]))
+    assert (row["pairs"].text, row["native target"].text, row["AUROC mapped"].text) == ("0", "0.900", "-")
+
+
+# --- audit -----------------------------------------------------------------------------------------------------------
+
+
+def test_plausible_records_do_not_contradict_each_other() -> None:
+    assert list(sanity([*matrix((0, 1)), *controls((0, 1)), *nulls(), *sweep(), *budgets()])) == []
+
+
+def of(value: float, who: str, target: str = "cnn48", source: str = "cnn48", /, **changes: object) -> Record:
+    return record("native_auroc", value, target, source, params={"of": who}, **changes)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        ([auroc(1.0)], [auroc(1.0 + 1e-9)], ["outside [0, 1]", "mlp64 to cnn48"]),
+        ([record("tpr_at_fpr", 0.0)], [record("tpr_at_fpr", -0.1)], ["tpr_at_fpr is -0.1"]),
+        (
+            [auroc(0.9, "cnn48", "cnn48"), of(0.9, "target")],
+            [auroc(0.9, "cnn48", "cnn48"), of(math.nextafter(0.9, 1), "target")],
+            ["diagonal", "0.9000000000000001"],
+        ),
+        (
+            [of(0.9, "target", "cnn48", "mlp64"), of(0.9, "source", "res32", "cnn48", map="ridge_cv")],
+            [of(0.9, "target", "cnn48", "mlp64"), of(0.9 + 1e-9, "source", "res32", "cnn48", map="ridge_cv")],
+            ["the same detector", "mlp64 to cnn48", "cnn48 to res32"],
+        ),
+        (
+            [record("perturbation", 0.1, params={"norm": "linf"}, extras={"largest": 0.125 + 1e-7})],
+            [record("perturbation", 0.1, params={"norm": "linf"}, extras={"largest": 0.1251})],
+            ["leaves the budget eps = 0.125"],
+        ),
+        (
+            [
+                record("map_mse", 0.25, params={"per": "element"}, extras={"width": 48}),
+                record("map_mse", 12.0 * (1 + 1e-12), params={"per": "vector"}, extras={"width": 48}),
+            ],
+            [
+                record("map_mse", 0.25, params={"per": "element"}, extras={"width": 48}),
+                record("map_mse", 12.0001, params={"per": "vector"}, extras={"width": 48}),
+            ],
+            ["times 48 is 12.0"],
+        ),
+        (
+            [auroc(0.8), of(0.9, "source", "cnn48", "mlp64"), record("transfer_gap", -0.1)],
+            [auroc(0.8), of(0.9, "source", "cnn48", "mlp64"), record("transfer_gap", 0.1)],
+            ["transfer_gap is 0.1"],
+        ),
+    ],
+)
+def test_each_contradiction_is_one_sentence(good: list[Record], bad: list[Record], words: list[str]) -> None:
+    assert list(sanity(good)) == []
+    (sentence,) = sanity(bad)
+    assert all(word in sentence for word in words)
+    assert len(list(sanity(bad[::-1]))) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attack": {"eps": None}},
+        {"attack": {"eps_space": "normalised"}},
+        {"task": {"quantise": 16}},
+        {"params": {"norm": "l2"}},
+    ],
+)
+def test_a_budget_binds_only_what_it_is_about(changes: dict[str, dict[str, object]]) -> None:
+    wide = {"params": {"norm": "linf"}, "extras": {"largest": 0.5}}
+    assert len(list(sanity([record("perturbation", 0.1, **wide)]))) == 1
+    assert list(sanity([record("perturbation", 0.1, **{**wide, **changes})])) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 1}, {"attack": {"eps": 0.5}}, {"feature": "mfs"}, {"task": {"C": 2.0}}, {"data": "mnist"}, {"device": "cuda:0"}],
+)
+def test_own_detectors_of_other_seeds_attacks_or_features_may_differ(changes: dict[str, object]) -> None:
+    assert list(sanity([of(0.9, "target"), of(0.8, "target", **changes)])) == []
+    assert len(list(sanity([of(0.9, "target"), of(0.8, "target", task={"map_fit": "clean"})]))) == 1
