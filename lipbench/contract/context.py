@@ -6,10 +6,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,16 @@ def data_root(root: str | None = None) -> Path:
     return Path(root or os.environ.get("LIPBENCH_DATA") or "data").expanduser()
 
 
+class Checkpoint(Protocol):
+    """Where a long fit keeps what it needs to go on after it was killed."""
+
+    def save(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Replace what is kept, in one step: a crash leaves the old or the new, never a part."""
+
+    def load(self) -> Mapping[str, torch.Tensor] | None:
+        """What was saved last by the same fit, None where there is nothing."""
+
+
 def _silent(message: str) -> None:
     """Default of `Context.log` and `Context.report`: outside a run nobody listens."""
 
@@ -50,6 +60,8 @@ class Context:
     """A torch device such as `cpu` or `cuda:0`."""
     deadline: float | None = None
     """`time.monotonic()` at which the harness kills this work; None for no limit."""
+    checkpoint: Checkpoint | None = field(default=None, repr=False)
+    """In `fit`: where a long one may save its state now and then; it is dropped when the fit is done. Else None."""
     log: Callable[[str], None] = field(default=_silent, repr=False)
     """Write a line to the log of the job."""
     report: Callable[[str], None] = field(default=_silent, repr=False)

@@ -80,6 +80,10 @@ class Artifacts:
         write_atomic(self.folder / f"{fit}.json", json.dumps(known, indent=1) + "\n")
         write_atomic(self.path(fit), raw)
 
+    def checkpoint(self, fit: str) -> FitCheckpoint:
+        """Where this fit keeps its state while it goes on."""
+        return FitCheckpoint(self.folder / f"{fit}.partial")
+
     def load(self, fit: str) -> dict[str, Tensor]:
         """Read a model's tensors.
 
@@ -97,3 +101,30 @@ class Artifacts:
             return load(raw)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidInput(f"artifact {self.path(fit)} cannot be used: {error}") from error
+
+
+class FitCheckpoint:
+    """The state of an unfinished fit, one file that is renamed into place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, tensors: Mapping[str, Tensor]) -> None:
+        """Replace what is kept."""
+        from safetensors.torch import save
+
+        write_atomic(self.path, save({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}))
+
+    def load(self) -> dict[str, Tensor] | None:
+        """What was saved last; None where there is nothing, or nothing that can be read: the fit then begins anew."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            return load(self.path.read_bytes())
+        except (OSError, SafetensorError):
+            return None
+
+    def drop(self) -> None:
+        """The fit is done."""
+        self.path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,8 @@ def _fitted(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], t
 def _fit(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], timeout: float) -> None:
     start = time.perf_counter()
     _seed_globals(fit["scope"], fit["seed"])
-    ctx = bench.context(fit["scope"], fit["seed"], timeout)
+    checkpoint = bench.artifacts.checkpoint(fit["id"])
+    ctx = replace(bench.context(fit["scope"], fit["seed"], timeout), checkpoint=checkpoint)
     model.build(data.spec(), ctx)
     model.fit(data, ctx)
     state = model.state()
@@ -210,6 +211,7 @@ def _fit(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], time
             raise NotFinite(f"fitting gave NaN or an infinite value in {name!r}; lower the learning rate or check the data")
     facts = {k: fit[k] for k in ("model", "data", "seed", "scope")} | {"seconds": round(time.perf_counter() - start, 3)}
     bench.artifacts.save(fit["id"], state, facts)
+    checkpoint.drop()
 
 
 def _measure(bench: Bench, cell: Mapping[str, Any], evidence: Any, seed: int, timeout: float) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class LinearMapDetection(Task):
         found: dict[str, Tensor] = {}
         for name, part in (("svm", SVM), ("map", MAP)):
             rows = views["part"] == part
-            detector = train_detector(features["clean"][rows], features["adversarial"][rows], C=self.C)
+            detector = train_detector(features["clean"][rows], features["adversarial"][rows], C=self.C, log=ctx.log)
             found |= {f"{name}_weight": detector.weight, f"{name}_bias": detector.bias}
             val = views["part"] == VAL
             found |= {f"{name}_{kind}": detector(features[kind][val])[:, 0] for kind in _KINDS}

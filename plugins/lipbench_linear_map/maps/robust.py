@@ -43,7 +43,7 @@ class L21(LeastSquares):
         self.steps, self.tolerance = steps, tolerance
 
     def fit(self, x: Tensor, factor: Mapping[str, Tensor], y: Tensor, ctx: Context) -> Affine:
-        """Iterate; the log says how often, and whether the limit ended it."""
+        """Iterate; the log says where the limit ended it."""
         check_pair(x, y)
         best = least_squares(x, factor, y, affine=True)
         lengths = errors(best, x, y)
@@ -55,7 +55,6 @@ class L21(LeastSquares):
             if new < least:
                 best, least = found, new
             if new >= old * (1 - self.tolerance):
-                ctx.log(f"l21 converged in {step} steps, sum of errors {least:g}")
                 return best
             ctx.report(f"step {step}, sum of errors {least:.6g}")
         ctx.log(f"l21 did not converge in {self.steps} steps, sum of errors {least:g}; write more steps:")

@@ -26,7 +26,7 @@ _WRITTEN = 30
 
 
 def auroc_heat_map(records: Sequence[Record], published: Published = ()) -> dict[str, Figure]:
-    """A figure for each dataset: the setting with the most pairs, its diagonal boxed.
+    """A figure for each dataset of more than one pair: the setting with the most pairs, its diagonal boxed.
 
     Args:
         records: In the order of the plan.
@@ -37,7 +37,7 @@ def auroc_heat_map(records: Sequence[Record], published: Published = ()) -> dict
     for data in results.datasets:
         setting = results.headline(data)
         ours = measured_matrix(results, setting) if setting is not None else None
-        if setting is None or ours is None or not ours.cells:
+        if setting is None or ours is None or len(ours.cells) < 2:
             continue
         theirs = published_matrix(published, setting)
         shown = [("ours", ours), *([("published", theirs)] if theirs is not None else [])]
@@ -54,9 +54,10 @@ def _figure(shown: Sequence[tuple[str, Matrix]]) -> Figure:
     axes = list(figure.subplots(1, len(shown), squeeze=False, width_ratios=[len(m.sources) for _, m in shown]).ravel())
     values = [v for _, m in shown for v in m.cells.values()]
     low = math.floor(20 * min(values) - 1e-9) / 20
-    for panel, (whose, matrix) in zip(axes, shown, strict=True):
+    for panel, (whose, matrix), width in zip(axes, shown, widths, strict=True):
         picture = _panel(panel, matrix, low)
-        panel.set_title(f"{whose}\n{shorter(matrix.title, 44)}", fontsize="medium")
+        panel.set_title(f"{whose}\n{shorter(matrix.title, int(11 * width))}", fontsize="medium")
+    axes[0].set_ylabel("target: whose detector")
     figure.colorbar(picture, ax=axes, shrink=0.8, aspect=25).set_label("AUROC", fontsize="small")
     figure.suptitle("Detection through the map; boxed: native, nothing is mapped")
     return figure
@@ -82,5 +83,4 @@ def _panel(panel: Axes, matrix: Matrix, low: float) -> Any:
     panel.set_yticks(range(len(targets)), [shorter(t) for t in targets])
     panel.tick_params(labelsize="small", length=0)
     panel.set_xlabel("source: attacked and mapped")
-    panel.set_ylabel("target: whose detector")
     return picture

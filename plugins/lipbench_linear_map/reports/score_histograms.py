@@ -67,8 +67,8 @@ def _figure(title: str, shown: Sequence[_Example]) -> Figure:
     figure, axes = panels(len(shown), width=4.4, height=3.1, across=2)
     for panel, (name, point, auroc, histogram) in zip(axes, shown, strict=True):
         _panel(panel, histogram)
-        where = point.target if name == "native" else f"{shorter(point.source, 22)} → {shorter(point.target, 22)}"
-        panel.set_title(f"{name}: {where}\n" + ("" if auroc is None else f"AUROC {auroc:.3f}"), fontsize="medium")
+        where = shorter(point.target) if name == "native" else f"{shorter(point.source, 22)} → {shorter(point.target, 22)}"
+        panel.set_title(f"{name}{'' if auroc is None else f', AUROC {auroc:.3f}'}\n{where}", fontsize="medium")
     figure.suptitle(f"Scores: {shorter(title, 70)}")
     legend_below(figure, axes)
     return figure
