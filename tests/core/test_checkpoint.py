@@ -71,10 +71,12 @@ def lipbench_components() -> Iterable[Component]:
 
 
 def _run(cli: Cli, folder: Path, model: str) -> tuple[int, list[dict[str, object]]]:
-    (folder / "counter.py").write_text(PLUGIN)
+    # A module of its own for each test: what was imported once under a name stays imported.
+    module = f"counter_{folder.name}"
+    (folder / f"{module}.py").write_text(PLUGIN.replace('"counter:', f'"{module}:'))
     suite = folder / "suite.yaml"
     suite.write_text(f"lipbench: 1\nsuite: counted\ntask: count\nmatrix: {{model: {model}, data: rows}}\nmetrics: [steps]\n")
-    code = cli("run", suite, "--plugin", folder / "counter.py", "--results", folder / "results").code
+    code = cli("run", suite, "--plugin", folder / f"{module}.py", "--results", folder / "results").code
     lines = (folder / "results" / "counted" / "records.jsonl").read_text().splitlines()
     return code, [json.loads(line) for line in lines]
 
