@@ -68,5 +68,15 @@ def lipbench_components() -> Iterable[Component]:
 @hookimpl
 def lipbench_reports() -> Iterable[Report]:
     """Tables and plots."""
-    for kind, name, summary in ():
-        yield Report(kind=kind, name=name, task=_TASK, factory=f"{_HERE}.reports.{name}:{name}", summary=summary)
+    for kind, name, summary in (
+        ("audit", "sanity", "values that cannot all be right: diagonal, own detectors, budgets, errors, gaps"),
+        ("table", "verdicts", "what a reader must know before believing an AUROC, with the figures behind it"),
+        ("table", "overview", "AUROC through the map for each attack, map and feature, with all controls beside it"),
+        ("table", "auroc_matrix", "AUROC of every target's detector on every source"),
+        ("plot", "auroc_heat_map", "the target by source matrix, with the published one beside it"),
+        ("plot", "rows_curve", "AUROC and error against the rows of the map's fit"),
+        ("plot", "score_histograms", "what the detector says of originals, noise and adversarial images"),
+        ("plot", "mapped_against_native", "AUROC through the map against that of the source's own detector"),
+        ("plot", "auroc_against_eps", "detection against the budget of the attack"),
+    ):
+        yield Report(kind=kind, name=name, task=_TASK, factory=f"{_HERE}.reports.{name}:{name}", summary=summary)  # type: ignore[arg-type]

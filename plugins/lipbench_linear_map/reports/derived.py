@@ -30,9 +30,10 @@ def adaptive(results: Results, setting: Setting) -> tuple[dict[Point, float], di
 
 
 def rows_and_columns(results: Results, setting: Setting) -> dict[Point, tuple[float, float]]:
-    """How many rows each map was fitted on and how many columns its source has, where a record says it."""
+    """How many rows each map was fitted on and how many columns of its source vary over them, where a record says it."""
     found: dict[Point, tuple[float, float]] = {}
     for metric in ("rows_per_column", "auroc"):
-        rows, columns = (numbers(results.records(setting, metric), key) for key in ("rows", "columns"))
+        rows, columns, live = (numbers(results.records(setting, metric), key) for key in ("rows", "columns", "live"))
+        columns |= live
         found |= {p: (rows[p], columns[p]) for p in rows if columns.get(p)}
     return found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette without its yellow, which is too pale for lines.
@@ -95,6 +97,25 @@ def room(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
     """Limits of an axis with some room on both sides, also where both ends are the same."""
     more = share * (high - low) or 0.01
     return low - more, high + more
+
+
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Ticks of a logarithmic axis written as plain numbers, as many as fit the range; both ends are positive."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    decades = math.log10(high / low)
+    subs = (
+        (1.0,)
+        if decades > 2.5
+        else (1.0, 3.0)
+        if decades > 1.2
+        else (1.0, 2.0, 5.0)
+        if decades > 0.6
+        else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    )
+    axis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def shorter(text: str, most: int = 28) -> str:

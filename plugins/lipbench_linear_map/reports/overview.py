@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from lipbench.api import Column, Entry, Record, Table
 
@@ -13,6 +13,8 @@ from .derived import adaptive, adaptive_attacks, gap, rows_and_columns
 from .reading import Found, Results, Setting, said, varying
 
 _ABSENT = "-"
+_NAMED = 3
+"""Failures that a note spells out."""
 _KEYS = ("data", "attack", "map", "feature")
 _COLUMNS = (
     Column(name="AUROC mapped", direction="higher"),
@@ -42,7 +44,8 @@ def overview(records: Sequence[Record]) -> Table:
         records: In the order of the plan.
     """
     results = Results(records)
-    settings = results.settings
+    # A sweep over the rows of the fit is a plot of its own, and would be most of this table.
+    settings = [s for s in results.settings if s.get("map_rows") is None] or results.settings
     if not settings:
         return Table(title="Overview", columns=(), rows=())
     keys = [*_KEYS, *varying(settings)]
@@ -103,9 +106,12 @@ def _ratio(results: Results, setting: Setting) -> Entry:
 
 
 def _faults(failed: Sequence[Record]) -> str:
-    """Each failure once, with its metric and the number of cells."""
-    counts: Mapping[str, int] = Counter(_fault(r) for r in failed)
-    return "; ".join(words if n == 1 else f"{words} ({n} cells)" for words, n in counts.items())
+    """Each failure once, with its metric and the number of cells; of many, the first few."""
+    counts = Counter(_fault(r) for r in failed)
+    said = list(counts.items())[:_NAMED]
+    more = len(failed) - sum(n for _, n in said)
+    words = [text if n == 1 else f"{text} ({n} cells)" for text, n in said]
+    return "; ".join([*words, *([f"{more} more cells failed"] if more else [])])
 
 
 def _fault(record: Record) -> str:

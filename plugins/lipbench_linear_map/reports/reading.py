@@ -136,14 +136,15 @@ class Results:
         keys = {p: own_key(setting, of, p) for p in points}
         return {p: self._own[key] for p, key in keys.items() if key in self._own}
 
-    def headline(self, data: str | None = None) -> Setting | None:
+    def headline(self, data: str | None = None, metric: str = "auroc") -> Setting | None:
         """The setting with the most pairs, the first of several; null maps only where there are no others.
 
         Args:
             data: Label of the data; None for any.
+            metric: What must have been asked there.
         """
-        mine = [s for s in self._settings if data in (None, s.label("data")) and self.asked(s, "auroc")]
-        pairs = {s: len({p[:2] for p in self.mapped(s)}) for s in mine}
+        mine = [s for s in self._settings if data in (None, s.label("data")) and self.asked(s, metric)]
+        pairs = {s: len({p[:2] for p in self.mapped(s, metric)}) for s in mine}
         return max(mine, key=lambda s: (not s.null, pairs[s]), default=None)
 
     def _natives(self) -> Iterator[tuple[Any, float]]:
@@ -206,6 +207,12 @@ def varying(settings: Sequence[Setting]) -> list[str]:
     """What tells these settings apart beside data, attack, map and feature: the surrogate and task parameters, by name."""
     names = dict.fromkeys(name for s in settings for name, _ in s.facts if name == "surrogate" or name in s.options)
     return [name for name in names if len({dict(s.facts).get(name) for s in settings}) > 1]
+
+
+def differences(setting: Setting, other: Setting, *but: str) -> str:
+    """What a setting has otherwise than another one, in words; `but` are names that do not matter."""
+    theirs = dict(other.facts)
+    return ", ".join(f"{name} {said(setting, name)}" for name, fact in setting.apart(*but) if theirs.get(name) != fact)
 
 
 def said(setting: Setting, name: str) -> str:

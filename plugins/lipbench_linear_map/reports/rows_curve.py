@@ -11,7 +11,7 @@ from lipbench.api import Record
 
 from .averages import mean
 from .derived import rows_and_columns
-from .drawing import BLACK, GREY, legend_below, pages, put, shorter, styles
+from .drawing import BLACK, GREY, legend_below, log_ticks, pages, put, shorter, styles
 from .matrices import Pair
 from .reading import Results, Setting
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PAIRS = 6
 _ACROSS = 3
 
-_Curve = dict[float, list[float]]
-"""Rows to the values of all seeds."""
+_Curve = dict[float, dict[int, float]]
+"""Rows to the value of each seed; all rows of the part, and just as many asked for, are the same fit."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ def _sweeps(results: Results) -> Iterable[_Sweep]:
             sweep = found.setdefault((group, point[:2]), _Sweep(_title(setting), point[:2]))
             for curves, values in ((sweep.auroc, auroc), (sweep.mse, mse)):
                 if point in values:
-                    curves.setdefault(setting.label("map"), {}).setdefault(rows, []).append(values[point])
+                    curves.setdefault(setting.label("map"), {}).setdefault(rows, {})[point.seed] = values[point]
             sweep.native += [own[point]] if point in own else []
             sweep.columns |= {columns} if columns is not None else set()
     return found.values()
@@ -132,7 +132,11 @@ def _panels(above: Axes, below: Axes, sweep: _Sweep, marks: Mapping[str, tuple[s
     for panel, curves in ((above, sweep.auroc), (below, sweep.mse)):
         for columns in sorted(sweep.columns):
             panel.axvline(
-                columns, color=BLACK, linewidth=0.9, linestyle=":", label="n = p, columns of the source (+ 1 with an intercept)"
+                columns,
+                color=BLACK,
+                linewidth=0.9,
+                linestyle=":",
+                label="n = p, columns of the source that vary (+ 1 with an intercept)",
             )
         for name, curve in curves.items():
             _curve(panel, name, curve, *marks[name])
@@ -142,8 +146,10 @@ def _panels(above: Axes, below: Axes, sweep: _Sweep, marks: Mapping[str, tuple[s
     above.tick_params(labelbottom=False)
     if sweep.native:
         above.axhline(mean(sweep.native), color=GREY, linewidth=1.0, linestyle="--", label="native, the source's own detector")
-    if sweep.mse:
+    errors = [v for curve in sweep.mse.values() for values in curve.values() for v in values.values() if v > 0]
+    if errors:
         below.set_yscale("log")
+        log_ticks(below.yaxis, min(errors), max(errors))
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
@@ -154,7 +160,9 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
 
 def _curve(panel: Axes, name: str, curve: _Curve, colour: str, marker: str) -> None:
     rows = sorted(curve)
-    panel.plot(rows, [mean(curve[n]) for n in rows], color=colour, marker=marker, markersize=4.5, linewidth=1.4, label=name)
+    panel.plot(
+        rows, [mean(curve[n].values()) for n in rows], color=colour, marker=marker, markersize=4.5, linewidth=1.4, label=name
+    )
     if any(len(values) > 1 for values in curve.values()):
-        low, high = ([end(curve[n]) for n in rows] for end in (min, max))
+        low, high = ([end(curve[n].values()) for n in rows] for end in (min, max))
         panel.fill_between(rows, low, high, color=colour, alpha=0.18, linewidth=0)

@@ -11,7 +11,7 @@ from lipbench.api import Column, Entry, Record, Table
 from .averages import deviation, mean, over_seeds, within
 from .derived import adaptive, gap
 from .matrices import Matrix, Published, Split, measured_matrix, published_matrix
-from .reading import Found, Results, Setting, numbers, said
+from .reading import Found, Results, Setting, differences, numbers, said
 
 _CAPTION = (
     "For each dataset the setting with the most pairs, off the diagonal, unless a line says otherwise. Figures are means over "
@@ -59,9 +59,9 @@ def _lines(results: Results, data: str, published: Published) -> Iterator[Verdic
     if setting is None:
         return
     makers: Sequence[Callable[[], Verdict | None]] = (
-        lambda: _noise(results, setting),
+        lambda: _noise(results, *_place(results, setting, "auroc_vs_noise", "pixel_auroc")),
         lambda: _limit(results, setting, published),
-        lambda: _evasion(results, setting),
+        lambda: _evasion(results, *_place(results, setting, "adaptive_auroc")),
         lambda: _cost(results, setting, published),
         lambda: _nulls(results, setting),
         lambda: _alarms(results, setting),
@@ -69,7 +69,22 @@ def _lines(results: Results, data: str, published: Published) -> Iterator[Verdic
     yield from (made for make in makers if (made := make()) is not None)
 
 
-def _noise(results: Results, setting: Setting) -> Verdict | None:
+def _place(results: Results, setting: Setting, *metrics: str) -> tuple[Setting, list[str]]:
+    """The setting itself, or one with the first of these metrics that was measured, and what it has otherwise."""
+    for metric in metrics:
+        other = setting if results.mapped(setting, metric) else results.headline(setting.label("data"), metric)
+        if other is not None and results.mapped(other, metric):
+            return other, _elsewhere(other, setting)
+    return setting, []
+
+
+def _elsewhere(other: Setting, setting: Setting, *but: str) -> list[str]:
+    """A remark where figures are not those of the setting itself."""
+    words = differences(other, setting, *but)
+    return [f"measured with {words}"] if words else []
+
+
+def _noise(results: Results, setting: Setting, where: Sequence[str]) -> Verdict | None:
     """Whether the detector tells adversarial images from images with noise of the same size."""
     records = {p: r for p, r in results.records(setting, "auroc_vs_noise").items() if not results.native(p)}
     against = {p: float(r.value or 0.0) for p, r in records.items()}
@@ -86,7 +101,7 @@ def _noise(results: Results, setting: Setting) -> Verdict | None:
             if apart > fooled
             else "noise as much as the attack: noise is told from originals at least as well as adversarial images from noise"
         )
-    return Verdict(question="adversarial or merely noisy?", finding=finding, figures=figures)
+    return Verdict(question="adversarial or merely noisy?", finding=finding, figures=[*figures, *where])
 
 
 def _limit(results: Results, setting: Setting, published: Published) -> Verdict | None:
@@ -97,9 +112,11 @@ def _limit(results: Results, setting: Setting, published: Published) -> Verdict 
     theirs = published_matrix(published, setting)
     their_split = theirs.split() if theirs is not None else None
     side = "source" if split.source > split.target else "target"
+    single = 100 * (1 - split.source - split.target)
+    finding = f"the {side} decides more" if single < 50 else f"neither: {single:.0f} % of the variance is due to single pairs"
     return Verdict(
         question="source- or target-limited?",
-        finding=f"the {side} decides more: two-way decomposition of the {split.rows} x {split.columns} matrix, diagonal included",
+        finding=f"{finding}; two-way decomposition of the {split.rows} x {split.columns} matrix, diagonal included",
         figures=_split_figures(split),
         published=f"{theirs.title}: {'; '.join(_split_figures(their_split))}" if theirs and their_split else "",
     )
@@ -118,7 +135,7 @@ def _figures(*named: tuple[str, Found]) -> list[str]:
     return [f"{name} {found}" for name, values in named if (found := over_seeds(values)) is not None]
 
 
-def _evasion(results: Results, setting: Setting) -> Verdict | None:
+def _evasion(results: Results, setting: Setting, where: Sequence[str]) -> Verdict | None:
     """What is left against an attacker who knows the detector."""
     evaded, right = adaptive(results, setting)
     if not evaded:
@@ -136,12 +153,15 @@ def _evasion(results: Results, setting: Setting) -> Verdict | None:
     return Verdict(
         question="does it survive an attacker who knows it?",
         finding=finding,
-        figures=_figures(
-            ("AUROC before", before),
-            ("after", evaded),
-            ("accuracy of the source under the plain attack", within(accuracy, evaded)),
-            ("under the adaptive one", right),
-        ),
+        figures=[
+            *_figures(
+                ("AUROC before", before),
+                ("after", evaded),
+                ("accuracy of the source under the plain attack", within(accuracy, evaded)),
+                ("under the adaptive one", right),
+            ),
+            *where,
+        ],
     )
 
 
@@ -187,7 +207,11 @@ def _nulls(results: Results, setting: Setting) -> Verdict | None:
     finding = f"{real.label('map')} lies {abs(above):.3f} {'above' if above >= 0 else 'below'} the mean of the null maps"
     if spread > 0:
         finding += f", {abs(above) / spread:.1f} of their standard deviations"
-    return Verdict(question="better than a map that carries nothing?", finding=finding, figures=[*_spreads(results, same)])
+    return Verdict(
+        question="better than a map that carries nothing?",
+        finding=finding,
+        figures=[*_spreads(results, same), *_elsewhere(real, setting, "map")],
+    )
 
 
 def _spreads(results: Results, settings: Iterable[Setting]) -> Iterator[str]:
@@ -220,7 +244,9 @@ def _alarms(results: Results, setting: Setting) -> Verdict | None:
             worst = f"with map_fit {said(s, 'map_fit')}, " if fits else "", mean(alarm.values())
     finding = f"{worst[0]}originals that were only mapped are told from native ones with AUROC {worst[1]:.3f}"
     return Verdict(
-        question="does the map alone raise the alarm?", finding=finding if worst[1] != 0.5 else "no", figures=figures
+        question="does the map alone raise the alarm?",
+        finding=finding if worst[1] != 0.5 else "no",
+        figures=[*figures, *_elsewhere(same[0], setting, *names)],
     )
 
 

@@ -44,18 +44,23 @@ class Blobs(Dataset):
 
 
 class Toy(Network):
-    """Two linear layers with a ReLU between them, trained in a moment."""
+    """Two linear layers with a bend between them, trained in a moment."""
 
     def __init__(self, *, width: int = 8, seed: int = 0, unit: float = 1.0) -> None:
         self.width, self.seed, self.unit = width, seed, unit
         self.build(SPEC, CTX)
 
     def make(self, spec: DataSpec, ctx: Context) -> nn.Module:
-        net = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, self.width), nn.ReLU(), nn.Linear(self.width, CLASSES))
+        net = _layers(self.width)
         net.load_state_dict(_weights(self.width, self.seed))
         with torch.no_grad():
             net[1].weight /= self.unit
         return net
+
+
+def _layers(width: int) -> nn.Sequential:
+    # Leaky, so that every image has a gradient and no unit is dead.
+    return nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, width), nn.LeakyReLU(0.2), nn.Linear(width, CLASSES))
 
 
 @functools.cache
@@ -65,9 +70,7 @@ def _weights(width: int, seed: int) -> dict[str, Tensor]:
     x, y = torch.from_numpy(part.inputs), torch.from_numpy(part.targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, width), nn.ReLU(), nn.Linear(width, CLASSES))
-    with torch.no_grad():
-        net[1].bias.copy_(-0.5 * net[1].weight.sum(1))  # each unit starts alive for about half of the images
+        net = _layers(width)
     optimiser = torch.optim.Adam(net.parameters(), lr=0.02)
     for _ in range(60):
         optimiser.zero_grad()
@@ -96,8 +99,8 @@ class Shift(Attack):
 def roles(**changes: Any) -> dict[str, Any]:
     """What fills the roles of the task."""
     filled = {
-        "source": Toy(width=8, seed=1),
-        "target": Toy(width=6, seed=2),
+        "source": Toy(width=8, seed=2),
+        "target": Toy(width=6, seed=1),
         "surrogate": Toy(width=7, seed=3),
         "data": Blobs(),
         "attack": FGSM(eps=0.125),
@@ -203,6 +206,7 @@ def evidence(**changes: Any) -> MappedEmbeddings:
         "negatives": mapped.clean,
         "rows": 60,
         "columns": 8,
+        "live": 7,
         "prediction": prediction(),
         "evade": no_attack,
     }

@@ -134,7 +134,7 @@ def test_histograms_are_those_of_one_native_and_of_the_best_the_median_and_the_w
     (figure,) = score_histograms(records).values()
     titles = [p.get_title() for p in figure.axes]
     ranked = sorted((p for p in pairs() if p[0] != p[1]), key=lambda p: -worth(*p, 1))
-    assert [t.split(":")[0] for t in titles] == ["native", "best pair", "median pair", "worst pair"]
+    assert [t.split(",")[0] for t in titles] == ["native", "best pair", "median pair", "worst pair"]
     assert f"{ranked[0][1]} → {ranked[0][0]}" in titles[1]
     assert f"{ranked[-1][1]} → {ranked[-1][0]}" in titles[3]
     assert f"{worth(*ranked[-1], 1):.3f}" in titles[3]
@@ -150,7 +150,7 @@ def test_histograms_are_those_of_one_native_and_of_the_best_the_median_and_the_w
 
 def test_the_native_histogram_stands_alone_where_nothing_is_mapped() -> None:
     (figure,) = score_histograms([auroc(0.9, "cnn48", "cnn48")]).values()
-    assert [p.get_title() for p in figure.axes] == ["native: cnn48\nAUROC 0.900"]
+    assert [p.get_title() for p in figure.axes] == ["native, AUROC 0.900\ncnn48"]
 
 
 def test_a_curve_over_budgets_is_over_the_pairs_that_all_of_them_have() -> None:

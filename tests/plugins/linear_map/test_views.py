@@ -85,6 +85,17 @@ def test_a_class_that_does_not_reach_every_part_is_named() -> None:
         views(Toy(), Shift(), Blobs(count=6))
 
 
+@pytest.mark.parametrize(
+    ("labels", "ids"),
+    [([0] * 9, [0] * 9), ([0] * 9, [0] * 5 + [1] * 4), ([0] * 9 + [1] * 3, [*range(9), 9, 9, 9])],
+    ids=["one id", "two ids", "one id in a class"],
+)
+def test_a_class_whose_images_share_too_few_ids_is_named(labels: list[int], ids: list[int]) -> None:
+    with pytest.raises(InvalidInput, match="each of the three parts needs one; use more") as caught:
+        partition(np.array(labels), np.array(ids), np.random.default_rng(0))
+    assert "\n" not in str(caught.value)
+
+
 def test_all_networks_and_attacks_see_the_same_parts_and_order() -> None:
     first = views(Toy(), Shift())
     second = views(Toy(width=5, seed=4), FGSM(eps=0.2))
