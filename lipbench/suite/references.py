@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,6 +62,13 @@ def load_references(path: Path) -> dict[str, Any]:
     Raises:
         SuiteError: Anything wrong with the file, with its line.
     """
+    info = path.stat()
+    return copy.deepcopy(_load(path, (info.st_mtime_ns, info.st_size, info.st_ino)))
+
+
+@lru_cache(maxsize=32)
+def _load(path: Path, _stamp: tuple[int, ...]) -> dict[str, Any]:
+    """Read once for all profiles of a suite; the stamp makes the cache see a change."""
     tree = load_yaml(path)
     if not isinstance(tree.value, dict):
         raise tree.error("a reference file is a mapping with `citation:` and `entries:`")

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from lipbench_basics.attacks import PGD, AdaptivePGD, Attack, Victim
+from lipbench_basics.attacks import PGD, AdaptivePGD, Attack, RandomSign, Victim
 from lipbench_basics.attacks.budget import EpsSpace
 from lipbench_basics.attacks.gradient import SignAttack
 from pydantic import Field
@@ -113,7 +113,7 @@ class LinearMapDetection(Task):
         part = torch.from_numpy(partition(y.numpy(), split.ids, rng))
         order = torch.from_numpy(rng.permutation(len(x)))
         ids = np.arange(len(x)) if split.ids is None else split.ids
-        attacked = _victim(victim if attack.own else surrogate, spec)
+        attacked = _victim(victim if attack.own else surrogate, spec, ctx.device)
         craft = _evader(attack, victim, attacked, x, y, part, ctx) if attack.adaptive else _crafter(attack, attacked, x, y, ids)
         found = Collected()
         for rows in blocks(x):
@@ -133,14 +133,14 @@ class LinearMapDetection(Task):
 
     def detector(self, views: Tensors, feature: Feature, ctx: Context) -> Tensors:
         """The detector of the svm part and the one of the map part, with what both say of the val images."""
-        features = {name: feature(views[name].double()) for name in _KINDS}
         found: dict[str, Tensor] = {}
+        val = {kind: feature(views[kind][views["part"] == VAL].double()) for kind in _KINDS}
         for name, part in (("svm", SVM), ("map", MAP)):
             rows = views["part"] == part
-            detector = train_detector(features["clean"][rows], features["adversarial"][rows], C=self.C, log=ctx.log)
+            clean, adversarial = (feature(views[kind][rows].double()) for kind in ("clean", "adversarial"))
+            detector = train_detector(clean, adversarial, C=self.C, log=ctx.log)
             found |= {f"{name}_weight": detector.weight, f"{name}_bias": detector.bias}
-            val = views["part"] == VAL
-            found |= {f"{name}_{kind}": detector(features[kind][val])[:, 0] for kind in _KINDS}
+            found |= {f"{name}_{kind}": detector(val[kind])[:, 0] for kind in _KINDS}
         return found
 
     def factorise(self, views: Tensors, feature: Feature, map: LinearMap, ctx: Context) -> Tensors:
@@ -215,8 +215,8 @@ class LinearMapDetection(Task):
         return feature(torch.cat([views[kind][images] for kind in kinds]).double())
 
 
-def _victim(network: Network, spec: DataSpec) -> Victim:
-    return Victim(embed=frozen(network.at("embedding")), head=frozen(network.head()), spec=spec)
+def _victim(network: Network, spec: DataSpec, device: str) -> Victim:
+    return Victim(embed=frozen(network.at("embedding").to(device)), head=frozen(network.head().to(device)), spec=spec)
 
 
 def _crafter(attack: Attack, victim: Victim, x: Tensor, y: Tensor, ids: np.ndarray) -> Craft:
@@ -268,7 +268,7 @@ def _evade(
     spec = data.spec()
     x, y = labelled(data.split("test", ctx))
     val = views["part"] == VAL
-    plain = _victim(source, spec)
+    plain = _victim(source, spec, ctx.device)
     aware = Victim(embed=plain.embed, head=plain.head, spec=spec, detector=_in_precision(score, feature))
     found = AdaptivePGD(eps=eps, eps_space=space, weight=weight, steps=steps).craft(aware, x[val], y[val], ctx)
     z, guesses = embed(source, found, ctx.device)
@@ -284,7 +284,7 @@ def _budget(attack: Attack) -> tuple[float, EpsSpace]:
     Raises:
         NotApplicable: It has none.
     """
-    if isinstance(attack, SignAttack):
+    if isinstance(attack, (SignAttack, RandomSign)):
         return attack.budget, attack.eps_space
     if attack.eps is None:
         who = type(attack).__name__
@@ -317,4 +317,6 @@ def _images(views: Tensors) -> Images:
 @torch.inference_mode()
 def _head(network: Network, z: Tensor) -> Tensor:
     head = network.head()
-    return head(z.to(next(head.parameters()).dtype))
+    weights = next(head.parameters())
+    found: Tensor = head(z.to(weights.device, weights.dtype)).cpu()
+    return found

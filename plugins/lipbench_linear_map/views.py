@@ -40,14 +40,14 @@ def partition(labels: np.ndarray, ids: np.ndarray | None, rng: np.random.Generat
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    counts = np.bincount(labels)
-    few = np.flatnonzero((counts > 0) & (counts < PARTS))
-    if len(few):
-        raise InvalidInput(
-            f"class {few[0]} has {counts[few[0]]} test images, and each of the three parts needs one; use more images"
-        )
-    seed = int(rng.integers(2**31))
     grouped = ids is not None and len(np.unique(ids)) < len(ids)
+    for label in np.unique(labels):
+        rows = labels == label
+        found = len(np.unique(ids[rows])) if grouped and ids is not None else int(rows.sum())
+        if found < PARTS:
+            of = "ids of test images" if grouped else "test images"
+            raise InvalidInput(f"class {label} has {found} {of}, and each of the three parts needs one; use more images")
+    seed = int(rng.integers(2**31))
     folds = (StratifiedGroupKFold if grouped else StratifiedKFold)(n_splits=PARTS, shuffle=True, random_state=seed)
     part = np.empty(len(labels), dtype=np.int64)
     for number, (_, rows) in enumerate(folds.split(np.zeros(len(labels)), labels, ids if grouped else None)):
@@ -154,13 +154,13 @@ def pixels(x: Tensor, adversarial: Tensor) -> dict[str, Tensor]:
 
     Returns:
         `zeros_clean`, `zeros_adversarial` (N,) minus the number of values that are exactly zero, so that larger means more
-        adversarial; `pixels_clean`, `pixels_adversarial` (N, n) float64, or (N, 0) where images are large.
+        adversarial; `pixels_clean`, `pixels_adversarial` (N, n), or (N, 0) where images are large.
     """
     found: dict[str, Tensor] = {}
     for kind, images in zip(PIXEL_KINDS, (x, adversarial), strict=True):
         flat = images.flatten(1)
         found[f"zeros_{kind}"] = -(flat == 0).sum(1).double()
-        found[f"pixels_{kind}"] = flat.double() if flat.shape[1] <= _MOST_PIXELS else flat[:, :0].double()
+        found[f"pixels_{kind}"] = flat if flat.shape[1] <= _MOST_PIXELS else flat[:, :0]
     return found
 
 
@@ -173,5 +173,5 @@ def pixel_control(flat: Mapping[str, Tensor], part: Tensor) -> dict[str, Tensor]
     """
     if flat["clean"].shape[1] == 0:
         return {f"pixel_{kind}": torch.empty(0, dtype=torch.float64) for kind in PIXEL_KINDS}
-    detector = train_detector(flat["clean"][part == SVM], flat["adversarial"][part == SVM])
-    return {f"pixel_{kind}": detector(t[part == VAL])[:, 0] for kind, t in flat.items()}
+    detector = train_detector(flat["clean"][part == SVM].double(), flat["adversarial"][part == SVM].double())
+    return {f"pixel_{kind}": detector(t[part == VAL].double())[:, 0] for kind, t in flat.items()}

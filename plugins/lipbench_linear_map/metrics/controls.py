@@ -68,7 +68,8 @@ class PixelAuroc(Metric):
 class AdaptiveAuroc(Metric):
     """AUROC when the attacker knows the detector: projected gradient ascent on cross entropy less its score, on the source.
 
-    Map and detector together are one linear score of the source's features, so the attack is white-box. To be read with
+    Map and detector together are one linear score of the source's features, so the attack is white-box; its images are not
+    rounded, whatever `quantise` says. To be read with
     `adaptive_robust_accuracy`: the attack is worth nothing where the source stays right.
 
     Args:
@@ -76,7 +77,9 @@ class AdaptiveAuroc(Metric):
         steps: Of the attack; each is one forward and one backward an image.
     """
 
-    def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 1.0, steps: Annotated[int, Field(ge=1)] = 40) -> None:
+    def __init__(
+        self, *, weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0, steps: Annotated[int, Field(ge=1)] = 40
+    ) -> None:
         self.weight, self.steps = weight, steps
 
     def compute(self, evidence: MappedEmbeddings, ctx: Context) -> Value:
@@ -97,7 +100,9 @@ class AdaptiveRobustAccuracy(Metric):
         steps: Of the attack; each is one forward and one backward an image.
     """
 
-    def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 1.0, steps: Annotated[int, Field(ge=1)] = 40) -> None:
+    def __init__(
+        self, *, weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0, steps: Annotated[int, Field(ge=1)] = 40
+    ) -> None:
         self.weight, self.steps = weight, steps
 
     def compute(self, evidence: MappedEmbeddings, ctx: Context) -> Value:

@@ -55,7 +55,7 @@ def _histogram(scores: Scores) -> dict[str, list[float]]:
     kinds = {kind: getattr(scores, kind).numpy() for kind in ("clean", "noise", "adversarial")}
     low, high = np.quantile(np.concatenate(list(kinds.values())), [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-    found = {"edges": edges.round(4).tolist()}
+    found = {"edges": [float(f"{edge:.6g}") for edge in edges]}
     for kind, values in kinds.items():
         counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
         found[kind] = (counts / len(values)).round(5).tolist()

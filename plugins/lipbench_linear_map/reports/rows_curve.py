@@ -115,10 +115,9 @@ def _figure(sweeps: Sequence[_Sweep], marks: Mapping[str, tuple[str, str]]) -> F
             above.remove()
             below.remove()
     titles = dict.fromkeys(s.title for s in sweeps)
-    band = "; bands: smallest to largest seed" if any(s.seeds > 1 for s in sweeps) else ""
-    figure.suptitle(
-        shorter(f"Rows of the map's fit: {'; '.join(titles)}{band}", int(10 * figure.get_figwidth())), fontsize="medium"
-    )
+    band = "\nbands: smallest to largest seed" if any(s.seeds > 1 for s in sweeps) else ""
+    title = shorter(f"Rows of the map's fit: {'; '.join(titles)}", int(10 * figure.get_figwidth()))
+    figure.suptitle(title + band, fontsize="medium")
     legend_below(figure, used)
     return figure
 

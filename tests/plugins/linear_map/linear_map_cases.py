@@ -79,6 +79,33 @@ def _weights(width: int, seed: int) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in net.state_dict().items()}
 
 
+class Moved(nn.Linear):
+    """Notes when it is moved and when it is run."""
+
+    def __init__(self, events: list[str]) -> None:
+        super().__init__(SIDE * SIDE, 4)
+        self.events = events
+
+    def _apply(self, fn: object, recurse: bool = True) -> Moved:
+        self.events.append("to")
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.events.append("forward")
+        return super().forward(x)
+
+
+class Notes(Network):
+    """A network that says in which order it was moved to a device and run."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.build(SPEC, CTX)
+
+    def make(self, spec: DataSpec, ctx: Context) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), Moved(self.events), nn.Linear(4, CLASSES))
+
+
 class Shift(Attack):
     """Adds a fixed pattern; remembers whom and what it was asked for."""
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_map_cases import CLASSES, CTX, KINDS, SPEC, Blobs, Shift, Toy, normal
+from linear_map_cases import CLASSES, CTX, KINDS, SPEC, Blobs, Notes, Shift, Toy, normal
 from lipbench_basics.attacks import FGSM, Attack, Victim
 from lipbench_linear_map import views as views_module
 from lipbench_linear_map.task import LinearMapDetection
@@ -241,31 +241,6 @@ def test_each_image_goes_three_times_through_the_network_and_the_weights_stay() 
     views(network, Shift())
     assert rows == 3 * 90
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.module.state_dict().items())
-
-
-class Moved(nn.Linear):
-    """Notes what is done to it."""
-
-    def __init__(self, events: list[str]) -> None:
-        super().__init__(25, 4)
-        self.events = events
-
-    def _apply(self, fn: object, recurse: bool = True) -> Moved:
-        self.events.append("to")
-        return self
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.events.append("forward")
-        return super().forward(x)
-
-
-class Notes(Network):
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.build(SPEC, CTX)
-
-    def make(self, spec: DataSpec, ctx: Context) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), Moved(self.events), nn.Linear(4, CLASSES))
 
 
 def test_the_victim_is_on_the_device_of_the_context_before_it_is_attacked() -> None:
