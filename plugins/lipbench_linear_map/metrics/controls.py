@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from lipbench_basics.statistics import clopper_pearson
 from pydantic import Field
 
 from lipbench.api import Context, Interval, Metric, NotApplicable, Value
 
 from ..evidence import MappedEmbeddings
-from ..statistics import clopper_pearson
 from .detection import LEVEL, auroc_value
 
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from lipbench_basics.statistics import clopper_pearson, delong, delong_difference, tpr_at_fpr
 from pydantic import Field
 from torch import Tensor
 
 from lipbench.api import Context, Interval, InvalidInput, Metric, Value
 
 from ..evidence import MappedEmbeddings, Scores
-from ..statistics import clopper_pearson, delong, delong_difference, tpr_at_fpr
 
 LEVEL = 0.95
 _BINS = 16

@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 import torch
+from lipbench_basics.statistics import clopper_pearson, r2
 
 from lipbench.api import Context, Interval, Metric, NotApplicable, Value
 
 from ..evidence import MappedEmbeddings
-from ..statistics import clopper_pearson
 
 LEVEL = 0.95
 _RESAMPLES = 1000
@@ -57,17 +57,14 @@ class R2(Metric):
     def compute(self, evidence: MappedEmbeddings, ctx: Context) -> Value:
         """At most 1, higher is better; the interval is a bootstrap over images."""
         found = evidence.predicted("r2")
-        truth = torch.cat([found.true_clean, found.true_adversarial])
-        wrong = (torch.cat([found.clean, found.adversarial]) - truth).square().sum(1)
-        spread = (truth - truth.mean(0)).square().sum(1)
-        if float(spread.sum()) == 0:
-            raise NotApplicable("r2: the target's features do not vary, so there is no variance to predict; use another target")
+        truth, guess = torch.cat([found.true_clean, found.true_adversarial]), torch.cat([found.clean, found.adversarial])
+        value = r2(truth, guess)
+        wrong, spread = (guess - truth).square().sum(1), (truth - truth.mean(0)).square().sum(1)
         # Both copies of an image are drawn together.
         sse, sst = (t.reshape(2, -1).sum(0).numpy() for t in (wrong, spread))
         draws = ctx.rng("bootstrap").multinomial(len(sse), np.full(len(sse), 1 / len(sse)), size=_RESAMPLES)
         ratios = 1 - (draws @ sse) / (draws @ sst)
         low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        value = float(1 - sse.sum() / sst.sum())
         return Value(
             value=value,
             direction="higher",

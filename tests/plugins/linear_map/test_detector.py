@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from lipbench_basics.statistics import auroc, hanley_mcneil
 from lipbench_linear_map import detector as detector_module
 from lipbench_linear_map.detector import train_detector
 from lipbench_linear_map.maps import OLSAffine
-from lipbench_linear_map.statistics import auroc, hanley_mcneil
 from scipy.special import ndtr
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler

@@ -198,13 +198,6 @@ def r2(y: Tensor, yhat: Tensor) -> float:
     return 1 - float((yhat - y).square().sum()) / total
 
 
-def mse(y: Tensor, yhat: Tensor) -> tuple[float, float]:
-    """Mean squared error of an element, and of a row (that times the width), of (n, q)."""
-    y, yhat = _pair(y, yhat)
-    row = float((yhat - y).square().sum()) / len(y)
-    return row / y.shape[1], row
-
-
 def _pair(y: Tensor, yhat: Tensor) -> tuple[Tensor, Tensor]:
     if y.shape != yhat.shape or y.ndim != 2 or y.numel() == 0:
         raise InvalidInput(f"predictions are compared row by row, found {tuple(y.shape)} and {tuple(yhat.shape)}")
