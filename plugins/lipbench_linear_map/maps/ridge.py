@@ -57,6 +57,7 @@ class RidgeCV(LinearMap):
         penalties = [strength * len(x) for strength in self.strengths]
         errors = _left_out(rows, factor, targets, z, penalties)
         best = int(errors.argmin())
+        ctx.report(f"ridge strength {self.strengths[best]:g} of {len(penalties)} candidates")
         shrunk = z * (s / (s**2 + penalties[best]))[:, None]
         weight = factor["v"] @ shrunk if "v" in factor else rows.moment(factor["u"] @ (shrunk / s[:, None]))
         weight = spread(weight / factor["scale"][:, None], factor)
