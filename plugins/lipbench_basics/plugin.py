@@ -19,6 +19,11 @@ _DATASETS = {
     "kmnist": ("idx:Kmnist", "cursive Japanese characters, from local files"),
     "cifar10": ("cifar:Cifar10", "small photographs of ten classes, from local files"),
     "cifar100": ("cifar:Cifar100", "small photographs of a hundred classes, from local files"),
+    "svhn": ("svhn:Svhn", "house numbers, from local files"),
+    "ood_tiny": ("tiny:OodTiny", "digits, letters and shapes of 8x8 or 16x16 pixels, and what keeps their histogram"),
+    "glyphs": ("glyphs:Glyphs", "letters and digits of many alphabets, drawn with the fonts of matplotlib"),
+    "gaussfield": ("gaussfield:GaussField", "a Gaussian random field, whose exact diffusion model is known"),
+    "texture_patches": ("textures:TexturePatches", "patches of textures and photographs that scikit-image ships"),
     "image_folder": ("folder:ImageFolder", "the images of any folder, class subfolders optional"),
     "npz": ("npz:Npz", "arrays of any .npz file"),
 }

@@ -68,6 +68,10 @@ class Lift(Method):
         neighbours, so the result for an image is the same in any batch.
         """
 
+    def shown(self, denoiser: Denoiser, x: Tensor, ctx: Context) -> Tensor:
+        """(n, C, L, L) in [0, 1]: what the first attempt leaves of the images, for a reader to look at."""
+        return x
+
 
 class Distance(Method):
     """How far a reconstruction is from its original; larger is further."""
@@ -96,6 +100,10 @@ class Detector(Method):
     """The class of backbone that it needs; None where it needs none."""
     lifts: ClassVar[bool] = False
     """True where it reads reconstructions."""
+
+    def share(self, reconstructions: Tensor | None) -> float:
+        """Which share of the stored reconstructions (r, n, C, L, L) it reads, and so pays for."""
+        return 0.0 if reconstructions is None or not self.lifts else 1.0
 
     def calibrate(self, train: Tensor, backbone: Backbone | None, ctx: Context) -> Tensors:
         """What is learned from in-domain training images (n, C, L, L) beside the backbone: moments, neighbours."""

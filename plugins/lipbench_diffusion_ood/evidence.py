@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The evidence of the task: scores of in-domain and foreign images by one detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class OODScores:
+    """What every metric of this task reads; larger scores are more out of distribution."""
+
+    inside: Tensor
+    """(n,) float64 scores of test images of the in-domain set."""
+    outside: Tensor
+    """(m,) float64 scores of test images of the other set."""
+    evaluations: float
+    """Evaluations of the network for one image, reconstructions included."""
+    seconds: float
+    """Seconds for one image on this machine, reconstructions included; the only number here that a rerun changes."""
+    inside_images: Tensor
+    """(k, C, L, L) the first in-domain images, in [0, 1]."""
+    outside_images: Tensor
+    """(k, C, L, L) the first images of the other set."""
+    inside_lifted: Tensor
+    """(k, C, L, L) what the first attempt left of them; themselves where nothing is reconstructed."""
+    outside_lifted: Tensor
+    """(k, C, L, L)."""
+    inside_mapped: Tensor | None
+    """(r, k, C, L, L) their reconstructions; None where nothing is reconstructed."""
+    outside_mapped: Tensor | None
+    """(r, k, C, L, L)."""

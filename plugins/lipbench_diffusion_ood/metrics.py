@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics of the task `ood_detection`; positive is out of distribution throughout."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Annotated, Literal
+
+import numpy as np
+from lipbench_basics.statistics import clopper_pearson, delong, tpr_at_fpr
+from pydantic import Field
+from torch import Tensor
+
+from lipbench.api import Context, Interval, Metric, NotApplicable, Value
+
+from .evidence import OODScores
+
+LEVEL = 0.95
+_BINS = 20
+_RESAMPLES = 500
+
+
+class OODAuroc(Metric):
+    """Area under the ROC curve of in-domain against foreign images, with DeLong's interval; histograms in the extras.
+
+    Source: E. DeLong et al., Biometrics 44, 1988.
+    """
+
+    def compute(self, evidence: OODScores, ctx: Context) -> Value:
+        """In [0, 1], higher is better; below 0.5 foreign images look more in-domain than in-domain ones."""
+        inside, outside = evidence.inside.numpy(), evidence.outside.numpy()
+        value, low, high, variance = delong(inside, outside, LEVEL)
+        return Value(
+            value=value,
+            direction="higher",
+            unit="AUROC",
+            interval=Interval(low=low, high=high, level=LEVEL, method="DeLong"),
+            extras={
+                "images": [len(inside), len(outside)],
+                "standard_error": float(np.sqrt(variance)),
+                "histogram": _histogram(inside, outside),
+                "evaluations": evidence.evaluations,
+            },
+        )
+
+
+def _histogram(inside: np.ndarray, outside: np.ndarray) -> dict[str, list[float]]:
+    """Shares over common bins that hold the central 99 % of all scores; the tails go into the outer bins."""
+    low, high = np.quantile(np.concatenate([inside, outside]), [0.005, 0.995])
+    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+    found = {"edges": [float(f"{edge:.6g}") for edge in edges]}
+    for name, scores in (("inside", inside), ("outside", outside)):
+        counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
+        found[name] = (counts / len(scores)).round(5).tolist()
+    return found
+
+
+class Aupr(Metric):
+    """Area under the precision-recall curve, by average precision; its interval is a bootstrap over images.
+
+    Args:
+        positive: Which images are to be found: `out` foreign ones, `in` in-domain ones by their negated scores. It depends on
+            how many there are of each, which the extras say.
+    """
+
+    def __init__(self, *, positive: Literal["out", "in"] = "out") -> None:
+        self.positive = positive
+
+    def compute(self, evidence: OODScores, ctx: Context) -> Value:
+        """In [0, 1], higher is better."""
+        from sklearn.metrics import average_precision_score
+
+        inside, outside = evidence.inside.numpy(), evidence.outside.numpy()
+        truth = np.r_[np.zeros(len(inside)), np.ones(len(outside))]
+        scores = np.r_[inside, outside]
+        if self.positive == "in":
+            truth, scores = 1 - truth, -scores
+        rng = ctx.rng("bootstrap")
+        weights = np.concatenate([_resampled(len(part), rng) for part in (inside, outside)], 1)
+        draws = [average_precision_score(truth, scores, sample_weight=row) for row in weights]
+        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return Value(
+            value=float(average_precision_score(truth, scores)),
+            direction="higher",
+            unit="AUPR",
+            group=self.positive,
+            interval=Interval(low=float(low), high=float(high), level=LEVEL, method="bootstrap over images"),
+            extras={"images": [len(inside), len(outside)]},
+        )
+
+
+def _resampled(count: int, rng: np.random.Generator) -> np.ndarray:
+    """(resamples, count) how often each image was drawn."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(np.float64)
+
+
+class FprAtTpr(Metric):
+    """Share of in-domain images that are flagged where at least `tpr` of the foreign ones are found.
+
+    Args:
+        tpr: Share of foreign images to be found; the threshold never finds less.
+    """
+
+    def __init__(self, *, tpr: Annotated[float, Field(gt=0, lt=1)] = 0.95) -> None:
+        self.tpr = tpr
+
+    def compute(self, evidence: OODScores, ctx: Context) -> Value:
+        """In [0, 1], lower is better; the interval is that of a share at the threshold found."""
+        inside, outside = evidence.inside.numpy(), evidence.outside.numpy()
+        # The mirror of the true positive rate at a false positive rate: foreign images missed play the false alarms.
+        kept, threshold, missed = tpr_at_fpr(-outside, -inside, 1 - self.tpr)
+        flagged = len(inside) - round(kept * len(inside))
+        low, high = clopper_pearson(flagged, len(inside), LEVEL)
+        return Value(
+            value=flagged / len(inside),
+            direction="lower",
+            unit="FPR",
+            group=f"TPR {self.tpr:g}",
+            interval=Interval(low=low, high=high, level=LEVEL, method="Clopper-Pearson"),
+            extras={"threshold": float(-threshold) if np.isfinite(threshold) else None, "tpr": 1 - missed},
+        )
+
+
+class Evaluations(Metric):
+    """Evaluations of the network that the score of one image costs, reconstructions included."""
+
+    def compute(self, evidence: OODScores, ctx: Context) -> Value:
+        """A count, lower is better."""
+        return Value(value=evidence.evaluations, direction="lower", unit="evaluations / image")
+
+
+class Seconds(Metric):
+    """Seconds that the score of one image took on the machine that ran it, reconstructions included, in batches.
+
+    A measurement of time: the one value of the suite that a rerun changes.
+    """
+
+    def compute(self, evidence: OODScores, ctx: Context) -> Value:
+        """Lower is better."""
+        return Value(value=evidence.seconds, direction="lower", unit="s / image")
+
+
+class Reconstructions(Metric):
+    """Mean squared difference between in-domain images and their reconstructions, with a sheet of some images to look at.
+
+    The sheet is a PNG in the extras: rows are the original, what the lift leaves of it, and two reconstructions; the left half
+    has in-domain images, the right half foreign ones.
+    """
+
+    def compute(self, evidence: OODScores, ctx: Context) -> Value:
+        """Without a direction: a good detector needs it small inside and large outside; the extras have the latter."""
+        if evidence.inside_mapped is None or evidence.outside_mapped is None:
+            raise NotApplicable("reconstructions: nothing is reconstructed here; leave the metric out of this block")
+        inside = _squares(evidence.inside_images, evidence.inside_mapped)
+        outside = _squares(evidence.outside_images, evidence.outside_mapped)
+        rows = [
+            _row(evidence.inside_images, evidence.outside_images),
+            _row(evidence.inside_lifted, evidence.outside_lifted),
+            *(_row(a, b) for a, b in zip(evidence.inside_mapped[:2], evidence.outside_mapped[:2], strict=True)),
+        ]
+        return Value(
+            value=inside,
+            direction="none",
+            unit="mean square of [0,1] pixels",
+            extras={"outside": outside, "sheet": _png(np.concatenate(rows, 0))},
+        )
+
+
+def _squares(x: Tensor, mapped: Tensor) -> float:
+    return float((mapped.double() - x.double()).square().mean())
+
+
+def _row(inside: Tensor, outside: Tensor) -> np.ndarray:
+    """(L, w, C) images side by side, a white column between the two kinds."""
+    tiles = [image.permute(1, 2, 0).numpy() for image in inside]
+    gap = np.ones((tiles[0].shape[0], 2, tiles[0].shape[2]), dtype=np.float32)
+    tiles += [gap, *(image.permute(1, 2, 0).numpy() for image in outside)]
+    return np.concatenate(tiles, 1)
+
+
+def _png(picture: np.ndarray) -> str:
+    """A picture (h, w, 1 or 3) in [0, 1] as base64 of a PNG; empty where no library can write one."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return ""
+    bytes_ = (picture.clip(0, 1) * 255).round().astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(bytes_[..., 0] if bytes_.shape[-1] == 1 else bytes_).save(out, format="PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
