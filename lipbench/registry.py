@@ -43,6 +43,10 @@ def cache_file() -> Path:
     return Path(folder) / "components.json"
 
 
+_MADE_BY = f"{__version__}, descriptions 2"
+"""What wrote a description; another number where their fields have changed."""
+
+
 class Registry:
     """All components of the loaded plugins."""
 
@@ -143,7 +147,7 @@ class Registry:
 
     def _look_up(self, entry: Registered, module: str, key: str) -> tuple[str, dict[str, Any]]:
         kept = self._kept(key, "code", "facts")
-        if kept is not None and kept.get("lipbench") == __version__:
+        if kept is not None and kept.get("lipbench") == _MADE_BY:
             return _with_version(kept["code"], entry), kept["facts"]
         from lipbench.signature import describe
 
@@ -162,7 +166,7 @@ class Registry:
             raise (error if "cannot be loaded" in str(error) else self._broken(entry, error)) from error
         code = code_fingerprint(files)
         stamps = {str(path): list(stamp(path)) for path in files.values()}
-        self._cache[key] = {"lipbench": __version__, "code": code, "files": stamps, "facts": facts}
+        self._cache[key] = {"lipbench": _MADE_BY, "code": code, "files": stamps, "facts": facts}
         self._cache_changed = True
         return _with_version(code, entry), facts
 

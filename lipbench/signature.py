@@ -91,7 +91,17 @@ def describe(kind: Kind, cls: type) -> dict[str, Any]:
         facts["reads"] = class_name(_annotation(cls, cls.compute, "evidence"))
     if issubclass(cls, Model):
         facts["fitted"] = cls.fitted
+    if issubclass(cls, (Model, Dataset, Method)):
+        facts["attributes"] = _attributes(cls)
     return facts
+
+
+def _attributes(cls: type) -> dict[str, Any]:
+    """Class attributes that stages may ask for: plain values with public names."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        found |= {k: v for k, v in vars(base).items() if not k.startswith("_") and isinstance(v, (str, bool, int))}
+    return found
 
 
 def _annotation(cls: type, function: Any, name: str) -> type:
@@ -126,6 +136,7 @@ def _task(cls: type[Task]) -> dict[str, Any]:
         "shared": cls.shared,
         "cpus": cls.cpus,
         "stages": _stages(cls, roles),
+        "optional": [name for name in cls.stages if inspect.signature(function).parameters[name].default is not inspect._empty],
         "gives": class_name(gives),
         "gives_mro": [class_name(c) for c in gives.__mro__ if c is not object],
     }
@@ -134,37 +145,39 @@ def _task(cls: type[Task]) -> dict[str, Any]:
 def _stages(cls: type[Task], roles: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """The stages of a task as JSON, each checked against the method that it names and what it may read."""
     known: dict[str, list[dict[str, Any]]] = {}
-    options = parameters(cls).model_fields
     for name, choices in cls.stages.items():
-        listed = (choices,) if isinstance(choices, Stage) else tuple(choices)
-        for stage in listed:
-            who = f"{class_name(cls)}: stage {name!r}"
-            function = getattr(cls, stage.method, None)
-            if not inspect.isfunction(function):
-                raise PluginError(f"{who} names method {stage.method!r}, which does not exist")
-            takes = set(inspect.signature(function).parameters) - {"self"}
-            if takes != {*stage.inputs, "ctx"}:
-                listing = ", ".join(sorted({*stage.inputs, "ctx"}))
-                raise PluginError(f"{who}: {stage.method} must take {listing}; it takes {', '.join(sorted(takes))}")
-            for source in stage.inputs.values():
-                if source not in roles and source not in known:
-                    raise PluginError(f"{who} reads {source!r}, which is neither a role nor a stage declared before it")
-            for option in {*stage.params, *stage.only}:
-                if option not in options:
-                    raise PluginError(f"{who} reads parameter {option!r}, which the task does not have")
-            needed = [o for o, f in options.items() if f.is_required() and o not in stage.params]
-            if needed:
-                raise PluginError(f"{who}: parameter {needed[0]!r} has no default, so the stage must name it in params")
-        known[name] = [
-            {
-                "method": s.method,
-                "inputs": dict(s.inputs),
-                "params": sorted(s.params),
-                "only": {k: list(v) for k, v in s.only.items()},
-            }
-            for s in listed
-        ]
+        listed = tuple(choices) if isinstance(choices, (tuple, list)) else (choices,)
+        who = f"{class_name(cls)}: stage {name!r}"
+        if not listed or not all(isinstance(stage, Stage) for stage in listed):
+            raise PluginError(f"{who} must be a Stage, or a tuple of some")
+        known[name] = [_stage(cls, who, stage, roles, known) for stage in listed]
     return known
+
+
+def _stage(cls: type[Task], who: str, stage: Stage, roles: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, Any]:
+    function = getattr(cls, stage.method, None)
+    if not inspect.isfunction(function):
+        raise PluginError(f"{who} names method {stage.method!r}, which does not exist")
+    takes = set(inspect.signature(function).parameters) - {"self"}
+    if takes != {*stage.inputs, "ctx"}:
+        listing = ", ".join(sorted({*stage.inputs, "ctx"}))
+        raise PluginError(f"{who}: {stage.method} must take {listing}; it takes {', '.join(sorted(takes))}")
+    for source in stage.inputs.values():
+        if source not in roles and source not in known:
+            raise PluginError(f"{who} reads {source!r}, which is neither a role nor a stage declared before it")
+    options = parameters(cls).model_fields
+    for option in {*stage.params, *(o for o in stage.only if o.partition(".")[0] not in roles)}:
+        if option not in options:
+            raise PluginError(f"{who} reads parameter {option!r}, which the task does not have")
+    needed = [o for o, f in options.items() if f.is_required() and o not in stage.params]
+    if needed:
+        raise PluginError(f"{who}: parameter {needed[0]!r} has no default, so the stage must name it in params")
+    return {
+        "method": stage.method,
+        "inputs": dict(stage.inputs),
+        "params": sorted(stage.params),
+        "only": {k: list(v) for k, v in stage.only.items()},
+    }
 
 
 def _kind_of(cls: type) -> Kind:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lipbench.contract.context import Context
-from lipbench.contract.errors import InvalidInput, NotApplicable
+from lipbench.contract.errors import InvalidInput, NotApplicable, PluginError
 from lipbench.contract.values import Value
 
 if TYPE_CHECKING:
@@ -243,7 +243,20 @@ class Stage:
     params: tuple[str, ...] = ()
     """The task's parameters that the method reads. In it all others have their defaults, so that none enters unseen."""
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Parameter of the task to the values for which this stage applies; for others the next one of its name is taken."""
+    """What must hold for this stage to apply, else the next one of its name is taken: a parameter of the task, or
+    `ROLE.ATTRIBUTE`, a class attribute of the component that fills a role, to the values that it may have. Where none of a name
+    applies, the parameter of `evidence` needs a default, which it then gets."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would be read letter by letter.
+
+        Raises:
+            PluginError: A field is not of its kind.
+        """
+        if not isinstance(self.inputs, Mapping) or not isinstance(self.only, Mapping):
+            raise PluginError(f"Stage({self.method!r}): inputs and only are mappings")
+        if isinstance(self.params, str) or any(isinstance(v, str) or not isinstance(v, Sequence) for v in self.only.values()):
+            raise PluginError(f"Stage({self.method!r}): params and the values of only are tuples, such as ('a',)")
 
 
 class Task(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,14 +72,15 @@ class Artifacts:
 
     def save(self, fit: str, state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Store a model's tensors and what is known of how they came to be."""
-        from safetensors.torch import save
-
-        # Contiguous copies: safetensors refuses views that share memory, such as tied weights.
-        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-        raw = save(tensors)
-        known = {**facts, "sha256": hashlib.sha256(raw).hexdigest()}
-        write_atomic(self.folder / f"{fit}.json", json.dumps(known, indent=1) + "\n")
-        write_atomic(self.path(fit), raw)
+        temporary = self.folder / f".{fit}.{os.getpid()}.tmp"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(temporary, state)
+            known = {**facts, "sha256": _hash(temporary)}
+            write_atomic(self.folder / f"{fit}.json", json.dumps(known, indent=1) + "\n")
+            temporary.replace(self.path(fit))
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def checkpoint(self, fit: str) -> FitCheckpoint:
         """Where this fit keeps its state while it goes on."""
@@ -91,16 +93,39 @@ class Artifacts:
             InvalidInput: The file is missing, no safetensors file, or not the one that was stored.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import load
+        from safetensors.torch import load_file
 
         try:
-            raw = self.path(fit).read_bytes()
             wanted = json.loads((self.folder / f"{fit}.json").read_text())["sha256"]
-            if hashlib.sha256(raw).hexdigest() != wanted:
+            if _hash(self.path(fit)) != wanted:
                 raise ValueError("its content is not what was stored")
-            return load(raw)
+            return load_file(self.path(fit))
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidInput(f"artifact {self.path(fit)} cannot be used: {error}") from error
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a file and to the disk, without a second copy of them in memory."""
+    from safetensors.torch import save_file
+
+    # safetensors refuses views and tensors that share memory, such as tied weights; only those are copied.
+    seen: set[int] = set()
+    plain = {}
+    for name, tensor in tensors.items():
+        found = tensor.detach().cpu().contiguous()
+        storage = found.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != found.nbytes:
+            found = found.clone()
+        seen.add(found.untyped_storage().data_ptr())
+        plain[name] = found
+    save_file(plain, path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class FitCheckpoint:

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,12 @@ def _cells(bench: Bench, job: Mapping[str, Any], evidence: Any, stages: Stages, 
         bench.send({"say": "cell", "cell": cell["id"], **answer})
 
 
+_LOOKED_AT = 64
+"""Members of a list or tuple in which tensors are looked for."""
+_DEPTH = 3
+"""How deep."""
+
+
 class Stages:
     """The stored stages of one job or step: loaded, or made here where one has been lost or damaged since the run began."""
 
@@ -157,9 +163,19 @@ def _evidence(bench: Bench, job: Mapping[str, Any], stages: Stages, timeout: flo
     return evidence
 
 
-def _parts(evidence: Any) -> list[Any]:
-    """The fields of the evidence that a metric could change in place."""
-    return list(vars(evidence).values()) if hasattr(evidence, "__dict__") else []
+def _parts(evidence: Any, depth: int = _DEPTH) -> list[Any]:
+    """Arrays and tensors in the fields of the evidence, and in what these hold, that a metric could change in place."""
+    if isinstance(evidence, (np.ndarray, torch.Tensor)):
+        return [evidence]
+    if isinstance(evidence, Mapping):
+        inner = list(evidence.values())
+    elif isinstance(evidence, (tuple, list)):
+        inner = list(evidence[:_LOOKED_AT])
+    else:
+        # The evidence itself may be any object; what is inside is looked into where it is a dataclass as well.
+        plain = depth == _DEPTH or (is_dataclass(evidence) and not isinstance(evidence, type))
+        inner = list(vars(evidence).values()) if plain and hasattr(evidence, "__dict__") else []
+    return [part for value in inner for part in _parts(value, depth - 1)] if depth else []
 
 
 def _versions(evidence: Any, stages: Stages) -> list[int]:

@@ -60,14 +60,15 @@ def _places(grid: Grid, where: Mapping[str, str]) -> Iterable[tuple[Row, str]]:
     """Rows and metrics that fit all patterns."""
     asked = {name: pattern for name, pattern in where.items() if name != "metric"}
     wanted = where.get("metric", "*")
-    # A label of the suite means that metric alone, even where another one uses a component of that name.
+    # A label of the suite means that metric or component alone, even where another one uses a component of that name.
     labelled = any(wanted in row.cells for row in grid.rows)
+    labels = {name for name, pattern in asked.items() if any(row.facts.get(name) == pattern for row in grid.rows)}
     for row in grid.rows:
         for metric in row.cells:
             record = next((r for _, r in grid.measured(row, metric) if r is not None), None)
             if not _fits(wanted, [metric] if labelled else _names(metric, record, "metric")):
                 continue
-            if all(_fits(pattern, _words(row, record, name)) for name, pattern in asked.items()):
+            if all(_fits(pattern, _words(row, None if name in labels else record, name)) for name, pattern in asked.items()):
                 yield row, metric
 
 

@@ -81,7 +81,8 @@ def _chosen(plan: Mapping[str, Any], wanted: Sequence[str] | None) -> tuple[Mapp
 
 def _shown(grid: Grid, wanted: Sequence[str] | None) -> tuple[Grid, Sequence[str]]:
     """The grid with the wanted metrics only and the rows that have one of them, and the metrics that are left out."""
-    if wanted is None:
+    # Plans of earlier versions say "metrics" for all of them.
+    if wanted is None or isinstance(wanted, str):
         return grid, ()
     metrics = tuple(metric for metric in wanted if metric in grid.metrics)
     rows = [row for row in grid.rows if any(metric in row.cells for metric in metrics)]

@@ -15,7 +15,7 @@ from lipbench.fingerprint import digest
 from lipbench.registry import Registry
 from lipbench.suite.data import data_fingerprint
 from lipbench.suite.load import FORMAT, Suite
-from lipbench.suite.references import load_references
+from lipbench.suite.shown import check_leaderboard
 from lipbench.suite.stages import Point, Step, steps_of
 from lipbench.suite.uses import Resolver, Use, check
 
@@ -126,7 +126,8 @@ def make_plan(
             )
     planner = _Planner(suite, registry, device, _parse_select(select), absent)
     jobs = _merged(planner.jobs())
-    planner.check_leaderboard()
+    roles = {*planner.facts["roles"], *planner.facts["schema"].get("properties", {})}
+    check_leaderboard(suite, roles, planner.metrics)
     planner.check_select()
     if not jobs:
         raise suite.tree.error("nothing is left to run: every combination is excluded or deselected")
@@ -279,31 +280,6 @@ class _Planner:
                         f"exclude: there is no role {key!r}; {did_you_mean(key, known)}", ("exclude", i, key)
                     )
 
-    def check_leaderboard(self) -> None:
-        """Rows name roles or task parameters; a reference file is there and right."""
-        spec, tree = self.suite.spec, self.suite.tree
-        known = {*self.facts["roles"], *self.facts["schema"].get("properties", {})}
-        for i, key in enumerate(spec.leaderboard.rows or ()):
-            if key not in known:
-                raise tree.error(
-                    f"rows: there is no role or parameter {key!r}; {did_you_mean(key, known)}", ("leaderboard", "rows", i)
-                )
-        for i, name in enumerate(spec.leaderboard.blocks or ()):
-            if name not in (spec.blocks or {}):
-                raise tree.error(
-                    f"blocks: there is no block {name!r}; {did_you_mean(name, spec.blocks or {})}", ("leaderboard", "blocks", i)
-                )
-        for i, label in enumerate(spec.leaderboard.columns or ()):
-            if label not in self.metrics:
-                raise tree.error(
-                    f"columns: no block measures {label!r}; {did_you_mean(label, self.metrics)}", ("leaderboard", "columns", i)
-                )
-        if spec.reference is not None:
-            file = self.suite.file.parent / spec.reference
-            if not file.is_file():
-                raise tree.error(f"reference: there is no file {file}", ("reference",))
-            load_references(file)
-
     def selected(self, key: str, value: Any) -> bool:
         words = _words(value)
         self.seen.setdefault(key, set()).update(words[:1])
@@ -338,7 +314,10 @@ class _Planner:
                 }
             )
         )
-        point_ = Point(device=self.device, seed=seed, task=task, roles=roles, data=data, builds=builds, fits=fits)
+        attributes = {role: self.registry.describe(use.entry)["attributes"] for role, use in roles.items()}
+        point_ = Point(
+            device=self.device, seed=seed, task=task, roles=roles, data=data, builds=builds, fits=fits, attributes=attributes
+        )
         stages, steps = steps_of(self.facts, point_)
         self.steps |= steps
         cells = tuple(Cell(id=digest(job_id, m.identity, m.code), metric=m) for m in metrics)

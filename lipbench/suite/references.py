@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,8 +63,11 @@ def load_references(path: Path) -> dict[str, Any]:
     Raises:
         SuiteError: Anything wrong with the file, with its line.
     """
-    info = path.stat()
-    return copy.deepcopy(_load(path, (info.st_mtime_ns, info.st_size, info.st_ino)))
+    stamp: tuple[int, ...] = ()
+    with suppress(OSError):  # reading it says better what is wrong
+        info = path.stat()
+        stamp = info.st_mtime_ns, info.st_size, info.st_ino
+    return copy.deepcopy(_load(path, stamp))
 
 
 @lru_cache(maxsize=32)

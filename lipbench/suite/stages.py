@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lipbench.contract.errors import PluginError
 from lipbench.files import canonical
 from lipbench.fingerprint import digest
 from lipbench.suite.load import FORMAT
@@ -29,6 +30,8 @@ class Step:
     """Parameter that takes a model to the dataset whose shape it is built for."""
     fits: Mapping[str, str]
     """Parameter that takes a model to the id of its fit, where it is fitted."""
+    about: tuple[str, ...]
+    """Labels of all components behind it, for people."""
     seed: int
     shared: bool
     cpus: int
@@ -41,7 +44,7 @@ class Step:
 
     def title(self) -> str:
         """A few words for progress and errors."""
-        return " · ".join([self.method, *dict.fromkeys(u.label for u in self.roles.values()), f"seed {self.seed}"])
+        return " · ".join([self.method, *self.about, f"seed {self.seed}"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ class Point:
     """Role to the fingerprint of the files that its component reads."""
     builds: Mapping[str, str]
     fits: Mapping[str, str]
+    attributes: Mapping[str, Mapping[str, Any]]
+    """Role to the class attributes of its component."""
 
 
 def steps_of(facts: Mapping[str, Any], point: Point) -> tuple[dict[str, str], dict[str, Step]]:
@@ -64,22 +69,37 @@ def steps_of(facts: Mapping[str, Any], point: Point) -> tuple[dict[str, str], di
     Args:
         facts: Description of the task.
         point: The job's components.
+
+    Raises:
+        PluginError: No stage of a name applies, and the task cannot do without.
     """
     names: dict[str, str] = {}
     steps: dict[str, Step] = {}
     for name, choices in facts.get("stages", {}).items():
-        chosen = next((c for c in choices if _applies(c["only"], point.task.params)), None)
-        if chosen is not None:
-            step = _step(chosen, point, names, facts)
+        chosen = next((c for c in choices if all(_said(point, k) in v for k, v in c["only"].items())), None)
+        lacking = [] if chosen is None else [s for s in chosen["inputs"].values() if s not in point.roles and s not in names]
+        if chosen is not None and not lacking:
+            step = _step(chosen, point, names, steps, facts)
             names[name], steps[step.id] = step.id, step
+        elif name not in facts["optional"]:
+            why = f"its input {lacking[0]!r} does not" if lacking else f"{_conditions(choices, point)}"
+            raise PluginError(f"task {point.task.name!r}: stage {name!r} does not apply here: {why}")
     return names, steps
 
 
-def _applies(only: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
-    return all(params.get(name) in values for name, values in only.items())
+def _said(point: Point, key: str) -> Any:
+    """A parameter of the task, or a class attribute of a role's component."""
+    role, dot, attribute = key.partition(".")
+    return point.attributes[role].get(attribute) if dot else point.task.params.get(key)
 
 
-def _step(stage: Mapping[str, Any], point: Point, names: Mapping[str, str], facts: Mapping[str, Any]) -> Step:
+def _conditions(choices: Sequence[Mapping[str, Any]], point: Point) -> str:
+    return ", ".join(dict.fromkeys(f"{k} is {_said(point, k)!r}" for c in choices for k in c["only"]))
+
+
+def _step(
+    stage: Mapping[str, Any], point: Point, names: Mapping[str, str], known: Mapping[str, Step], facts: Mapping[str, Any]
+) -> Step:
     roles = {p: point.roles[role] for p, role in stage["inputs"].items() if role in point.roles}
     sources = {p: role for p, role in stage["inputs"].items() if role in point.roles}
     steps = {p: names[other] for p, other in stage["inputs"].items() if other in names}
@@ -98,6 +118,7 @@ def _step(stage: Mapping[str, Any], point: Point, names: Mapping[str, str], fact
     return Step(
         id=digest(canonical(key)), task=task, method=stage["method"], roles=roles, steps=steps, builds=builds,
         fits={p: point.fits[role] for p, role in sources.items() if role in point.fits},
+        about=tuple(dict.fromkeys([*(w for s in steps.values() for w in known[s].about), *(u.label for u in roles.values())])),
         seed=point.seed, shared=facts["shared"], cpus=facts["cpus"],
     )  # fmt: skip
 

@@ -73,5 +73,15 @@ def lipbench_components() -> Iterable[Component]:
 
 @hookimpl
 def lipbench_reports() -> Iterable[Report]:
-    """Tables and plots."""
-    return ()
+    """The audit, tables and plots."""
+    for kind, name, summary in (
+        ("audit", "sanity", "values that cannot all be right: shares, a set against itself, equal detectors, evaluations"),
+        ("table", "findings", "what a reader must know before believing the method, with the figures behind it"),
+        ("table", "matrix", "AUROC of every detector on every pair, with mean, worst pair and mean rank"),
+        ("plot", "auroc_matrix", "detectors by pairs in colours, white at chance"),
+        ("plot", "score_histograms", "what LMD, the best baseline and the best control say of in-domain and foreign images"),
+        ("plot", "attempts_curve", "AUROC against the attempts LMD uses, for each distance"),
+        ("plot", "cost_curve", "LMD's AUROC against evaluations of the network, for each sampler"),
+        ("plot", "sheets", "images, what the lift leaves of them, and their reconstructions"),
+    ):
+        yield Report(kind=kind, name=name, task=_TASK, factory=f"{_HERE}.reports.{name}:{name}", summary=summary)  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from .detector import train_detector
 from .evidence import Evasion, Images, MappedEmbeddings, Prediction, Scores
 from .features import Embedding, Feature
 from .maps import Affine, LinearMap
+from .solvers import factorise
 from .views import (
     MAP,
     PIXEL_KINDS,
@@ -46,9 +47,21 @@ Craft = Callable[[slice, Context], Tensor]
 _KINDS = ("clean", "adversarial", "noise")
 
 
-def _views(network: str, victim: str, *crafted_on: str) -> Stage:
-    inputs = {"network": network, "victim": victim, "surrogate": "surrogate", "data": "data", "attack": "attack"}
-    return Stage(method="views", inputs=inputs, params=("quantise",), only={"crafted_on": crafted_on})
+def _views(network: str, other: str) -> tuple[Stage, ...]:
+    """The views of a network, its images crafted on itself, on the other network or on the surrogate."""
+
+    def crafted(victim: str, **only: tuple[object, ...]) -> Stage:
+        inputs = {"network": network, "victim": victim, "data": "data", "attack": "attack"}
+        own = {"attack.own": (victim != "surrogate",)}
+        return Stage(method="views", inputs=inputs, params=("quantise",), only=own | only)
+
+    return crafted(network, crafted_on=("own", network)), crafted(other, crafted_on=(other,)), crafted("surrogate")
+
+
+def _factor(method: str, kind: str, **more: str) -> Stage:
+    """Maps with the same factorisation of the source's rows share it."""
+    inputs = {"views": "source_views", "feature": "feature", **more}
+    return Stage(method=method, inputs=inputs, params=("map_fit", "map_rows"), only={"map.factor": (kind,)})
 
 
 class LinearMapDetection(Task):
@@ -76,14 +89,14 @@ class LinearMapDetection(Task):
     fits: ClassVar[Mapping[str, str]] = {"source": "data", "target": "data", "surrogate": "data"}
     shared: ClassVar[bool] = True
     stages: ClassVar[Mapping[str, Stage | tuple[Stage, ...]]] = {
-        "source_views": (_views("source", "source", "own", "source"), _views("source", "target", "target")),
-        "target_views": (_views("target", "target", "own", "target"), _views("target", "source", "source")),
+        "source_views": _views("source", "target"),
+        "target_views": _views("target", "source"),
         "source_detector": Stage(method="detector", inputs={"views": "source_views", "feature": "feature"}, params=("C",)),
         "target_detector": Stage(method="detector", inputs={"views": "target_views", "feature": "feature"}, params=("C",)),
-        "factor": Stage(
-            method="factorise",
-            inputs={"views": "source_views", "feature": "feature", "map": "map"},
-            params=("map_fit", "map_rows"),
+        "factor": (
+            _factor("centred", "centred"),
+            _factor("standardised", "standardised"),
+            _factor("own_factor", "own", map="map"),
         ),
     }
 
@@ -100,9 +113,7 @@ class LinearMapDetection(Task):
         self.crafted_on, self.map_fit, self.map_rows = crafted_on, map_fit, map_rows
         self.negatives, self.quantise, self.C = negatives, quantise, C
 
-    def views(
-        self, network: Network, victim: Network, surrogate: Network, data: Dataset, attack: Attack, ctx: Context
-    ) -> Tensors:
+    def views(self, network: Network, victim: Network, data: Dataset, attack: Attack, ctx: Context) -> Tensors:
         """Embeddings of all test images, of their adversarial copies and of copies with noise, in one network.
 
         Costs three passes over the test images, and the attack's.
@@ -113,7 +124,7 @@ class LinearMapDetection(Task):
         part = torch.from_numpy(partition(y.numpy(), split.ids, rng))
         order = torch.from_numpy(rng.permutation(len(x)))
         ids = np.arange(len(x)) if split.ids is None else split.ids
-        attacked = _victim(victim if attack.own else surrogate, spec, ctx.device)
+        attacked = _victim(victim, spec, ctx.device)
         craft = _evader(attack, victim, attacked, x, y, part, ctx) if attack.adaptive else _crafter(attack, attacked, x, y, ids)
         found = Collected()
         for rows in blocks(x):
@@ -143,8 +154,16 @@ class LinearMapDetection(Task):
             found |= {f"{name}_{kind}": detector(val[kind])[:, 0] for kind in _KINDS}
         return found
 
-    def factorise(self, views: Tensors, feature: Feature, map: LinearMap, ctx: Context) -> Tensors:
-        """What the map needs of the source's rows alone, once for all targets."""
+    def centred(self, views: Tensors, feature: Feature, ctx: Context) -> Tensors:
+        """The factorisation of the source's centred rows, once for all targets and all maps of least squares."""
+        return factorise(self._fit_rows(views, feature))
+
+    def standardised(self, views: Tensors, feature: Feature, ctx: Context) -> Tensors:
+        """The singular value decomposition of the source's standardised rows, for ridge."""
+        return factorise(self._fit_rows(views, feature), standardise=True, spectrum=True)
+
+    def own_factor(self, views: Tensors, feature: Feature, map: LinearMap, ctx: Context) -> Tensors:
+        """What any other map needs of the source's rows alone."""
         return map.factorise(self._fit_rows(views, feature))
 
     def evidence(
@@ -160,8 +179,8 @@ class LinearMapDetection(Task):
         target_views: Tensors,
         source_detector: Tensors,
         target_detector: Tensors,
-        factor: Tensors,
         ctx: Context,
+        factor: Tensors | None = None,
     ) -> MappedEmbeddings:
         """Fit the map of this pair and score the val images."""
         native = source_views is target_views
@@ -170,11 +189,11 @@ class LinearMapDetection(Task):
         scores_only = map.predicts == "score"
         if native:
             mapping = _nothing(
-                detector.weight if scores_only else torch.eye(xs.shape[1], dtype=xs.dtype), detector, scores_only
+                detector.weight if scores_only else torch.eye(xs.shape[1], dtype=torch.float64), detector, scores_only
             )
         else:
             yt = self._fit_rows(target_views, feature)
-            mapping = map.fit(xs, factor, detector(yt) if scores_only else yt, ctx)
+            mapping = map.fit(xs, factor or {}, detector(yt.double()) if scores_only else yt, ctx)
         score = mapping if scores_only else mapping.then(detector)
         val = source_views["part"] == VAL
         features = {kind: feature(source_views[kind][val].double()) for kind in _KINDS}
@@ -211,8 +230,13 @@ class LinearMapDetection(Task):
         kinds = {"both": ("clean", "adversarial"), "clean": ("clean",), "adversarial": ("adversarial",)}[self.map_fit]
         images = views["order"][views["part"][views["order"]] == MAP]
         if self.map_rows is not None:
+            if self.map_rows > len(images) * len(kinds):
+                most = len(images) * len(kinds)
+                raise InvalidInput(f"map_rows: {self.map_rows} is more than the {most} rows of this part; write at most {most}")
             images = images[: max(1, self.map_rows // len(kinds))]
-        return feature(torch.cat([views[kind][images] for kind in kinds]).double())
+        # Maps widen blocks of rows as they need them; features of an embedding are computed in float64.
+        rows = torch.cat([views[kind][images] for kind in kinds])
+        return rows if isinstance(feature, Embedding) else feature(rows.double())
 
 
 def _victim(network: Network, spec: DataSpec, device: str) -> Victim:

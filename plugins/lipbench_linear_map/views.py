@@ -19,6 +19,7 @@ PARTS = 3
 # Above this many numbers in an image a linear detector on pixels is no small control any more.
 _MOST_PIXELS = 4096
 _CHUNK = 256
+_HALVINGS = 30
 # Adversarial and noisy copies are made for so many numbers at a time, whatever the number of images.
 _BLOCK = 2**26
 PIXEL_KINDS = ("clean", "adversarial")
@@ -76,13 +77,23 @@ def noisy(x: Tensor, adversarial: Tensor, spec: DataSpec, eps: float | None, ctx
         eps: Budget of the attack in [0,1] units; None for one that has none, where each image gets the l2 norm of its attack.
         ctx: Where the signs are drawn from.
     """
+    n = x[0].numel()
     signs = torch.randint(0, 2, x.shape, generator=ctx.generator("noise control")).to(x.dtype) * 2 - 1
     if eps is not None:
-        size = torch.tensor(eps * spec.unit, dtype=x.dtype)
-    else:
-        rms = (adversarial - x).flatten(1).norm(dim=1) / x[0].numel() ** 0.5
-        size = rms.view(-1, *[1] * (x.dim() - 1))
-    return (x + size * signs).clamp(spec.low, spec.high)
+        return (x + eps * spec.unit * signs).clamp(spec.low, spec.high)
+    wanted = (adversarial - x).flatten(1).norm(dim=1)
+    low, high = wanted / n**0.5, torch.full_like(wanted, spec.high - spec.low)
+    # What is cut off at the border must be made up for elsewhere, so the size is found by halving.
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        made = (x + _sized(middle, signs)).clamp(spec.low, spec.high)
+        short = (made - x).flatten(1).norm(dim=1) < wanted
+        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
+    return (x + _sized(low, signs)).clamp(spec.low, spec.high)
+
+
+def _sized(size: Tensor, signs: Tensor) -> Tensor:
+    return size.view(-1, *[1] * (signs.dim() - 1)) * signs
 
 
 def quantised(x: Tensor, levels: int | None, spec: DataSpec) -> Tensor:

@@ -25,7 +25,9 @@ from lipbench.suite.uses import check
 from lipbench.suite.yamltree import parse_yaml
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/architecture.md", "docs/plugins.md", "docs/suites/lipschitz.md"]
+PAGES = [
+    "README.md", "docs/architecture.md", "docs/plugins.md", "docs/shared.md", "docs/suites/lipschitz.md", "docs/suites/linear_map.md",
+]  # fmt: skip
 COMING = {"docs/images/leaderboard.svg"}
 """Files that pages may link to before they are there."""
 FENCE = re.compile(r"^```(.*)$")
@@ -202,10 +204,25 @@ def _first_columns(page: str, head: str) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("head", "kind"), [("estimator", "metric"), ("network", "model"), ("dataset", "dataset")])
-def test_component_lists_are_complete(head: str, kind: Any, registry: Registry) -> None:
-    mine = {r.component.name for r in registry.all(kind) if r.plugin.name in ("basics", "lipschitz")}
-    assert _first_columns("docs/suites/lipschitz.md", head) == mine
+@pytest.mark.parametrize(
+    ("page", "plugin", "head", "kind"),
+    [
+        ("docs/shared.md", "basics", "network", "model"),
+        ("docs/shared.md", "basics", "dataset", "dataset"),
+        ("docs/shared.md", "basics", "attack", "method"),
+        ("docs/suites/lipschitz.md", "lipschitz", "estimator", "metric"),
+        ("docs/suites/lipschitz.md", "lipschitz", "network", "model"),
+    ],
+)
+def test_component_lists_are_complete(page: str, plugin: str, head: str, kind: Any, registry: Registry) -> None:
+    listed, known = _first_columns(page, head), {r.component.name for r in registry.all(kind)}
+    assert {r.component.name for r in registry.all(kind) if r.plugin.name == plugin} <= listed <= known
+
+
+def test_the_linear_map_page_names_all_of_its_metrics(registry: Registry) -> None:
+    text = (ROOT / "docs/suites/linear_map.md").read_text()
+    mine = {r.component.name for kind in ("metric", "method") for r in registry.all(kind) if r.plugin.name == "linear_map"}
+    assert {name for name in mine if f"`{name}`" not in text} == set()
 
 
 @pytest.mark.parametrize("page", PAGES)

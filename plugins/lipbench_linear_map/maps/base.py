@@ -47,6 +47,10 @@ class LinearMap(Method):
     predicts: ClassVar[Literal["embedding", "score"]] = "embedding"
     """What its outputs are: the target's embedding, or the score of the target's detector alone."""
 
+    factor: ClassVar[str] = "own"
+    """Which factorisation of the source's rows it shares with other maps: `centred` rows, `standardised` rows with their
+    singular values, its `own` by `factorise`, or `none`."""
+
     def factorise(self, x: Tensor) -> dict[str, Tensor]:
         """What depends on the source rows (n, p) alone; empty where targets have nothing to share."""
         return {}

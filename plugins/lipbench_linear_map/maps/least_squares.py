@@ -19,6 +19,8 @@ from .base import Affine, LinearMap
 class LeastSquares(LinearMap):
     """Shared part of the maps that minimise squared errors: `factorise` gives the same for all of them."""
 
+    factor = "centred"
+
     def factorise(self, x: Tensor) -> dict[str, Tensor]:
         """QR, singular values, or Cholesky of the centred rows; see the module `solvers` for which, and what they cost."""
         return factorise(x)

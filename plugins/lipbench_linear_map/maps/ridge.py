@@ -37,6 +37,8 @@ class RidgeCV(LinearMap):
     Technometrics 21, 1979; D. M. Allen, The relationship between variable selection and data augmentation, 1974 (PRESS).
     """
 
+    factor = "standardised"
+
     def __init__(
         self,
         *,

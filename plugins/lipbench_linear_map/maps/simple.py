@@ -38,6 +38,8 @@ class Procrustes(LinearMap):
     Source: P. H. Schönemann, A generalized solution of the orthogonal Procrustes problem, Psychometrika 31, 1966.
     """
 
+    factor = "none"
+
     def fit(self, x: Tensor, factor: Mapping[str, Tensor], y: Tensor, ctx: Context) -> Affine:
         """Decompose the cross product."""
         check_pair(x, y)
@@ -50,6 +52,8 @@ class Procrustes(LinearMap):
 class Identity(LinearMap):
     """A null map: column k to column k, missing columns zero, superfluous ones left out; the mean goes to the mean."""
 
+    factor = "none"
+
     def fit(self, x: Tensor, factor: Mapping[str, Tensor], y: Tensor, ctx: Context) -> Affine:
         """Learn the mean alone."""
         check_pair(x, y)
@@ -61,6 +65,8 @@ class RandomMap(LinearMap):
 
     One draw is one fixed direction of the source, which may well detect something: compare with many seeds.
     """
+
+    factor = "none"
 
     def fit(self, x: Tensor, factor: Mapping[str, Tensor], y: Tensor, ctx: Context) -> Affine:
         """Draw the matrix; learn its scale and the mean."""

@@ -36,7 +36,12 @@ class AurocVsNoise(Metric):
 
 
 class AurocSuccessOnly(Metric):
-    """AUROC over the images whose original the source classifies rightly and whose adversarial copy it does not."""
+    """AUROC of adversarial images that the source gets wrong against originals that it gets right.
+
+    An adversarial image counts where its original is classified rightly and it is not; originals count where they are
+    classified rightly, whether or not the attack succeeded. The two kinds have different images, so the interval is DeLong's
+    for independent ones, which is the wider.
+    """
 
     def compute(self, evidence: MappedEmbeddings, ctx: Context) -> Value:
         """In [0, 1], higher is better."""
@@ -44,7 +49,9 @@ class AurocSuccessOnly(Metric):
         count = int(rows.sum())
         if count < 2:
             raise NotApplicable(f"auroc_success_only: the attack succeeded on {count} images, 2 are needed; leave it out here")
-        return auroc_value(evidence.negatives[rows], evidence.mapped.adversarial[rows], success_rate=count / len(rows))
+        right = evidence.source.guess_clean == evidence.source.labels
+        negatives, positives = evidence.negatives[right], evidence.mapped.adversarial[rows]
+        return auroc_value(negatives, positives, paired=False, success_rate=count / len(rows))
 
 
 class PixelAuroc(Metric):

@@ -16,18 +16,24 @@ from ..evidence import MappedEmbeddings, Scores
 
 LEVEL = 0.95
 _BINS = 16
+_RESAMPLES = 500
 
 
 def auroc_value(
-    negatives: Tensor, positives: Tensor, *, direction: Literal["higher", "none"] = "higher", **extras: Any
+    negatives: Tensor,
+    positives: Tensor,
+    *,
+    direction: Literal["higher", "none"] = "higher",
+    paired: bool = True,
+    **extras: Any,
 ) -> Value:
-    """AUROC of scores with its DeLong interval; row i of both is the same image."""
-    value, low, high, variance = delong(negatives.numpy(), positives.numpy(), LEVEL, paired=True)
+    """AUROC of scores with its DeLong interval; `paired` where row i of both is the same image."""
+    value, low, high, variance = delong(negatives.numpy(), positives.numpy(), LEVEL, paired=paired)
     return Value(
         value=value,
         direction=direction,
         unit="AUROC",
-        interval=Interval(low=low, high=high, level=LEVEL, method="DeLong, images as clusters"),
+        interval=Interval(low=low, high=high, level=LEVEL, method="DeLong, images as clusters" if paired else "DeLong"),
         extras={"images": len(positives), "standard_error": float(np.sqrt(variance)), **extras},
     )
 
@@ -115,15 +121,21 @@ class TprAtFpr(Metric):
         self.fpr = fpr
 
     def compute(self, evidence: MappedEmbeddings, ctx: Context) -> Value:
-        """In [0, 1], higher is better; the interval is that of a proportion at the threshold found."""
-        positives = evidence.mapped.adversarial.numpy()
-        tpr, threshold, achieved = tpr_at_fpr(evidence.negatives.numpy(), positives, self.fpr)
+        """In [0, 1], higher is better; the interval is a bootstrap over images, the threshold found anew in each."""
+        negatives, positives = evidence.negatives.numpy(), evidence.mapped.adversarial.numpy()
+        tpr, threshold, achieved = tpr_at_fpr(negatives, positives, self.fpr)
+        # Both copies of an image are drawn together.
+        draws = ctx.rng("bootstrap").integers(len(positives), size=(_RESAMPLES, len(positives)))
+        found = [tpr_at_fpr(negatives[rows], positives[rows], self.fpr)[0] for rows in draws]
+        low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Value(
             value=tpr,
             direction="higher",
             unit="TPR",
             group=f"FPR {self.fpr:g}",
-            interval=_proportion(round(tpr * len(positives)), len(positives)),
+            interval=Interval(
+                low=min(float(low), tpr), high=max(float(high), tpr), level=LEVEL, method="bootstrap over images"
+            ),
             extras={"threshold": threshold if np.isfinite(threshold) else None, "fpr": achieved},
         )
 

@@ -21,6 +21,12 @@ _CELL = 0.62
 """Inches of a cell: its three digits must be legible."""
 _LABELS = 1.7
 """Inches for the names beside and below the cells."""
+_NARROWEST = 4.5
+"""Inches of all panels that the figure's own title needs."""
+_LETTERS = 11
+"""Letters of a panel's title to the inch."""
+_LINE = 0.2
+"""Inches of its lines."""
 _WRITTEN = 30
 """Rows or columns above which cells are too many to be written into."""
 
@@ -45,21 +51,47 @@ def auroc_heat_map(records: Sequence[Record], published: Published = ()) -> dict
     return figures
 
 
+def wrapped(title: str, most: int) -> str:
+    r"""A title on at most two lines; what still does not fit there loses its middle.
+
+    Args:
+        title: Words with spaces between them.
+        most: Letters of a line.
+
+    >>> wrapped("digits, fgsm, ols_affine, embedding", 24)
+    'digits, fgsm,\nols_affine, embedding'
+    """
+    if len(title) <= most:
+        return title
+    words = title.split(" ")
+    # Of all places to break it the one that leaves the shorter of the longest lines: even lines, with the most room.
+    breaks = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))] or [(title, "")]
+    best = min(breaks, key=lambda lines: max(map(len, lines)))
+    return "\n".join(shorter(line, most) for line in best if line)
+
+
 def _figure(shown: Sequence[tuple[str, Matrix]]) -> Figure:
     from matplotlib.figure import Figure
 
     widths = [_CELL * len(m.sources) + _LABELS for _, m in shown]
-    height = max(_CELL * len(m.targets) for _, m in shown) + _LABELS + 0.7
-    figure = Figure(figsize=(max(4.5, sum(widths)) + 1.0, height), layout="constrained")
+    across = max(_NARROWEST, sum(widths))
+    titles = [
+        wrapped(m.title, int(_LETTERS * width * across / sum(widths))) for (_, m), width in zip(shown, widths, strict=True)
+    ]
+    lines = 1 + max(title.count("\n") for title in titles)
+    height = max(_CELL * len(m.targets) for _, m in shown) + _LABELS + 0.5 + _LINE * lines
+    figure = Figure(figsize=(across + 1.0, height), layout="constrained")
     axes = list(figure.subplots(1, len(shown), squeeze=False, width_ratios=[len(m.sources) for _, m in shown]).ravel())
     values = [v for _, m in shown for v in m.cells.values()]
     low = math.floor(20 * min(values) - 1e-9) / 20
-    for panel, (whose, matrix), width in zip(axes, shown, widths, strict=True):
+    for panel, (whose, matrix), title in zip(axes, shown, titles, strict=True):
         picture = _panel(panel, matrix, low)
-        panel.set_title(f"{whose}\n{shorter(matrix.title, int(11 * width))}", fontsize="medium")
+        panel.set_title(f"{whose}\n{title}", fontsize="medium")
     axes[0].set_ylabel("target: whose detector")
     figure.colorbar(picture, ax=axes, shrink=0.8, aspect=25).set_label("AUROC", fontsize="small")
     figure.suptitle("Detection through the map; boxed: native, nothing is mapped")
+    # Cells are square, so the first layout knows too little of the room that they leave: names below could be cut off.
+    figure.draw_without_rendering()
     return figure
 
 

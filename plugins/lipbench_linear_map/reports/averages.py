@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from .reading import Found, Point
 
 LEVEL = 0.95
+_ROUNDING = 1e-9
+"""Equal figures differ by less: an interval without width around them leaves out 0 by rounding alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +31,57 @@ class Mean:
         return f"{self.value:.3f}" + ("" if self.half is None else f" ± {self.half:.3f}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The mean of a difference, over pairs and seeds, that is to be told from 0."""
+
+    value: float
+    half: float | None
+    """Half-width of the 95 % t interval over seeds; over pairs where there is one seed; None for a single value."""
+    error: float | None
+    """Standard error over pairs where there is one seed with several pairs, else None."""
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether there are no other seeds to judge it by."""
+        return self.half is None or self.error is not None
+
+    @property
+    def side(self) -> int:
+        """1 above and -1 below 0 where the interval leaves out 0, else 0."""
+        if self.half is None or abs(self.value) <= self.half + _ROUNDING:
+            return 0
+        return 1 if self.value > 0 else -1
+
+    def __str__(self) -> str:
+        """Three digits behind the point.
+
+        >>> str(Difference(value=-0.105, half=0.022, error=None)), str(Difference(value=0.1, half=0.02, error=0.01))
+        ('-0.105 ± 0.022', '0.100 (standard error over pairs 0.010)')
+        """
+        if self.error is not None:
+            return f"{self.value:.3f} (standard error over pairs {self.error:.3f})"
+        return str(Mean(value=self.value, half=self.half))
+
+
 def mean(values: Iterable[float]) -> float:
     """The mean of at least one number, in whatever order they come."""
     found = list(values)
     return math.fsum(found) / len(found)
 
 
-def deviation(values: Iterable[float]) -> float:
-    """The standard deviation of a sample; 0 for fewer than two numbers."""
+def deviation(values: Iterable[float], ddof: int = 1) -> float | None:
+    """The standard deviation; None for fewer than two numbers, which have no spread to speak of.
+
+    Args:
+        values: Any numbers.
+        ddof: What the number of values is lessened by: 1 for a sample, 0 for a whole population.
+    """
     found = list(values)
     if len(found) < 2:
-        return 0.0
+        return None
     middle = mean(found)
-    return math.sqrt(math.fsum((v - middle) ** 2 for v in found) / (len(found) - 1))
+    return math.sqrt(math.fsum((v - middle) ** 2 for v in found) / (len(found) - ddof))
 
 
 def over_seeds(found: Found) -> Mean | None:
@@ -52,7 +92,24 @@ def over_seeds(found: Found) -> Mean | None:
     for point, value in found.items():
         seeds.setdefault(point.seed, []).append(value)
     means = [mean(values) for values in seeds.values()]
-    return Mean(value=mean(means), half=_half(means) if len(means) > 1 else None)
+    return Mean(value=mean(means), half=_half(means))
+
+
+def difference(found: Found) -> Difference | None:
+    """The mean of paired differences with what there is to judge it by; None where there is nothing.
+
+    Args:
+        found: Differences at the same points, such as `less` gives.
+    """
+    made = over_seeds(found)
+    if made is None:
+        return None
+    if made.half is not None:
+        return Difference(value=made.value, half=made.half, error=None)
+    values = list(found.values())
+    spread = deviation(values)
+    error = None if spread is None else spread / math.sqrt(len(values))
+    return Difference(value=made.value, half=_half(values), error=error)
 
 
 def by_pair(found: Found) -> dict[tuple[str, str], float]:
@@ -106,7 +163,9 @@ def shares(cells: Mapping[tuple[str, str], float]) -> tuple[float, float] | None
     return len(columns) * of_rows / total, len(rows) * of_columns / total
 
 
-def _half(values: Sequence[float]) -> float:
+def _half(values: Sequence[float]) -> float | None:
+    """Half-width of the t interval of a mean; None for fewer than two numbers."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * deviation(values) / math.sqrt(len(values))
+    spread = deviation(values)
+    return None if spread is None else float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * spread / math.sqrt(len(values))

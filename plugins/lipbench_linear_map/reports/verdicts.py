@@ -3,19 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lipbench.api import Column, Entry, Record, Table
 
-from .averages import deviation, mean, over_seeds, within
+from .averages import Difference, deviation, difference, less, mean, over_seeds, within
 from .derived import adaptive, gap
-from .matrices import Matrix, Published, Split, measured_matrix, published_matrix
-from .reading import Found, Results, Setting, differences, numbers, said
+from .matrices import Matrix, Published, Split, matrix_points, measured_matrix, published_matrix
+from .reading import Found, Point, Results, Setting, differences, numbers, said
 
 _CAPTION = (
     "For each dataset the setting with the most pairs, off the diagonal, unless a line says otherwise. Figures are means over "
-    "pairs and seeds; they decide the finding, and are AUROCs where nothing else is said."
+    "pairs and seeds, and AUROCs where nothing else is said. A difference is found where its 95 % t interval over seeds leaves "
+    "out 0; with one seed, where that over pairs does, which says less: pairs share networks."
 )
 
 
@@ -84,24 +85,51 @@ def _elsewhere(other: Setting, setting: Setting, *but: str) -> list[str]:
     return [f"measured with {words}"] if words else []
 
 
+def _found(of: Difference, *, up: str, down: str, same: str = "") -> str:
+    """What a difference says: that it is above 0, below, or neither."""
+    if of.side == 0 and of.half is None:
+        return f"{same or 'no difference'} that one pair with one seed could confirm"
+    judges = "the pairs of the one seed" if of.one_seed else "the seeds"
+    if of.side == 0:
+        return f"{same or 'no difference'} that {judges} confirm"
+    return (up if of.side > 0 else down) + (" (one seed)" if of.one_seed else "")
+
+
+def _shift(found: Found, by: float) -> dict[Point, float]:
+    return {p: v - by for p, v in found.items()}
+
+
 def _noise(results: Results, setting: Setting, where: Sequence[str]) -> Verdict | None:
-    """Whether the detector tells adversarial images from images with noise of the same size."""
+    """Whether the detector tells adversarial images from images with noise of the same size, and whether it takes a network."""
     records = {p: r for p, r in results.records(setting, "auroc_vs_noise").items() if not results.native(p)}
     against = {p: float(r.value or 0.0) for p, r in records.items()}
     noise = numbers(records, "noise_vs_clean")
     pixels = [(f"pixels ({by})", results.values(setting, "pixel_auroc", by=by)) for by in ("svm", "zeros")]
-    figures = _figures(("adversarial vs noise", against), ("noise vs original", noise), *pixels)
+    apart, lead = difference(less(against, noise)), _pixel_lead(results, setting, [found for _, found in pixels])
+    figures = [
+        *_figures(("adversarial vs noise", against), ("noise vs original", noise)),
+        *([f"difference {apart}"] if apart else []),
+        *_figures(*pixels),
+        *([f"best of pixels less mapped {lead}"] if lead else []),
+    ]
     if not figures:
         return None
-    finding = "not measured against noise"
-    if against and noise:
-        apart, fooled = mean(against.values()), mean(noise.values())
-        finding = (
-            "the attack more than the noise: adversarial images are told from noise better than noise from originals"
-            if apart > fooled
-            else "noise as much as the attack: noise is told from originals at least as well as adversarial images from noise"
-        )
-    return Verdict(question="adversarial or merely noisy?", finding=finding, figures=[*figures, *where])
+    findings = ["not measured against noise"]
+    if apart:
+        up = "the attack more than the noise: adversarial images are told from noise better than noise from originals"
+        down = "noise more than the attack: noise is told from originals better than adversarial images from noise"
+        findings = [_found(apart, up=up, down=down, same="attack and noise alike: no difference")]
+    if lead:
+        words = {1: "does better", 0: "does as well: no difference", -1: "does less well"}
+        findings.append("a detector on pixels alone " + _found(lead, up=words[1], down=words[-1], same=words[0]))
+    return Verdict(question="adversarial or merely noisy?", finding="; ".join(findings), figures=[*figures, *where])
+
+
+def _pixel_lead(results: Results, setting: Setting, pixels: Sequence[Found]) -> Difference | None:
+    """AUROC of the better detector on pixels less that through the map, on the same pairs."""
+    auroc = results.mapped(setting)
+    leads = [made for found in pixels if (made := difference(less(found, auroc))) is not None]
+    return max(leads, key=lambda made: made.value, default=None)
 
 
 def _limit(results: Results, setting: Setting, published: Published) -> Verdict | None:
@@ -111,15 +139,33 @@ def _limit(results: Results, setting: Setting, published: Published) -> Verdict 
         return None
     theirs = published_matrix(published, setting)
     their_split = theirs.split() if theirs is not None else None
-    side = "source" if split.source > split.target else "target"
     single = 100 * (1 - split.source - split.target)
-    finding = f"the {side} decides more" if single < 50 else f"neither: {single:.0f} % of the variance is due to single pairs"
+    finding = f"neither: {single:.0f} % of the variance is due to single pairs"
+    if single < 50:
+        finding = _decides(results, setting, split)
     return Verdict(
         question="source- or target-limited?",
         finding=f"{finding}; two-way decomposition of the {split.rows} x {split.columns} matrix, diagonal included",
         figures=_split_figures(split),
         published=f"{theirs.title}: {'; '.join(_split_figures(their_split))}" if theirs and their_split else "",
     )
+
+
+def _decides(results: Results, setting: Setting, split: Split) -> str:
+    """Which side has the larger share of the variance, in each seed's own matrix."""
+    points = matrix_points(results, setting)
+    leads: dict[Point, float] = {}
+    for seed in dict.fromkeys(p.seed for p in points):
+        cells = {p[:2]: v for p, v in points.items() if p.seed == seed}
+        mine = Matrix(title="", cells=cells, diagonal=frozenset(), own={}).split()
+        if mine is not None:
+            leads[Point("", "", seed)] = mine.source - mine.target
+    lead = difference(leads)
+    if lead is None or lead.half is None:
+        # The variance of one matrix is one number: nothing within it judges its parts.
+        return f"the {'source' if split.source > split.target else 'target'} decides more (one seed)"
+    same = "neither source nor target decides more by a difference"
+    return _found(lead, up="the source decides more", down="the target decides more", same=same)
 
 
 def _split_figures(split: Split) -> list[str]:
@@ -142,12 +188,7 @@ def _evasion(results: Results, setting: Setting, where: Sequence[str]) -> Verdic
         return None
     before = within(results.values(setting, "auroc"), evaded)
     accuracy = numbers(results.records(setting, "perturbation"), "adversarial_accuracy")
-    after = mean(evaded.values())
-    finding = "yes: the AUROC is no lower for images that were made to evade it"
-    if after < 0.5:
-        finding = "no: images that were made to evade it look more original than originals"
-    elif before and after < mean(before.values()):
-        finding = "in part: images that were made to evade it are told from originals less well, but not below chance"
+    finding = _survives(evaded, before)
     if right:
         finding += f"; the source is right on {100 * mean(right.values()):.0f} % of them"
     return Verdict(
@@ -165,6 +206,23 @@ def _evasion(results: Results, setting: Setting, where: Sequence[str]) -> Verdic
     )
 
 
+def _survives(evaded: Found, before: Found) -> str:
+    """What the AUROC is after an evasion, against chance and against what it was before."""
+    chance, lost = difference(_shift(evaded, 0.5)), difference(less(evaded, before))
+    if chance is None or chance.side <= 0:
+        down = "no: images that were made to evade it look more original than originals"
+        same = "not shown: images that were made to evade it are told from originals by no difference from chance"
+        return _found(chance, up="", down=down, same=same) if chance else ""
+    if lost is None:
+        return _found(chance, up="better than chance; what it was before is not measured there", down="")
+    return _found(
+        lost,
+        up="yes: the AUROC is higher for images that were made to evade it",
+        down="in part: images that were made to evade it are told from originals less well, but better than by chance",
+        same="yes: the AUROC for images that were made to evade it is lower by nothing",
+    )
+
+
 def _cost(results: Results, setting: Setting, published: Published) -> Verdict | None:
     """What the map loses, and whether it is needed."""
     auroc, lost = results.mapped(setting), gap(results, setting)
@@ -172,20 +230,24 @@ def _cost(results: Results, setting: Setting, published: Published) -> Verdict |
     own = results.own(setting, "source", direct or auroc)
     if not lost and not direct:
         return None
-    findings = []
-    if lost:
-        found = mean(lost.values())
-        findings.append("the map costs AUROC" if found < 0 else "the map costs nothing on average")
-    if direct:
-        same = within(auroc, direct)
-        better = bool(same) and mean(direct.values()) >= mean(same.values())
-        words = "at least as well as" if better else "less well than"
-        findings.append(f"a detector trained on the source's rows of the map, without a map, works {words} the mapped one")
+    findings, made, ahead = [], difference(lost), difference(less(direct, auroc))
+    if made:
+        findings.append(_found(made, up="the map gains AUROC", down="the map costs AUROC", same="the map makes no difference"))
+    if ahead:
+        words = (f"works {how} the mapped one" for how in ("better than", "less well than", "as well as"))
+        up, down, same = words
+        finding = _found(ahead, up=up, down=down, same=f"{same}: no difference")
+        findings.append(f"a detector trained on the source's rows of the map, without a map, {finding}")
     theirs = published_matrix(published, setting)
     return Verdict(
         question="does the map cost anything?",
-        finding="; ".join(findings),
-        figures=_figures(("gap to the source's own detector", lost), ("direct", direct), ("native source", own)),
+        finding="; ".join(findings or ["not measured on the same pairs"]),
+        figures=[
+            *([f"gap to the source's own detector {made}"] if made else []),
+            *_figures(("direct", direct)),
+            *([f"direct less mapped {ahead}"] if ahead else []),
+            *_figures(("native source", own)),
+        ],
         published=_published_gap(theirs) if theirs is not None and lost else "",
     )
 
@@ -203,22 +265,43 @@ def _nulls(results: Results, setting: Setting) -> Verdict | None:
     if not null:
         return None
     real = setting if setting in same else next(s for s in same if not s.null)
-    spread, above = deviation(null), mean(results.mapped(real).values()) - mean(null)
-    finding = f"{real.label('map')} lies {abs(above):.3f} {'above' if above >= 0 else 'below'} the mean of the null maps"
-    if spread > 0:
-        finding += f", {abs(above) / spread:.1f} of their standard deviations"
+    name = real.label("map")
+    found = difference(_above_nulls(results, real, [s for s in same if s.null]))
+    finding = f"{name} and the null maps have no pair in common"
+    if found:
+        spread = deviation(null)
+        words = f", {abs(found.value) / spread:.1f} of their standard deviations" if spread else ""
+        up, down = (
+            f"{name} lies {abs(found.value):.3f} {side} the mean of the null maps{words}" for side in ("above", "below")
+        )
+        finding = _found(found, up=up, down=down, same=f"{name} is apart from the mean of the null maps by no difference")
     return Verdict(
         question="better than a map that carries nothing?",
         finding=finding,
-        figures=[*_spreads(results, same), *_elsewhere(real, setting, "map")],
+        figures=[
+            *_spreads(results, same),
+            *([f"{name} less the null maps on the same pairs {found}"] if found else []),
+            *_elsewhere(real, setting, "map"),
+        ],
     )
+
+
+def _above_nulls(results: Results, real: Setting, nulls: Sequence[Setting]) -> dict[Point, float]:
+    """AUROC of a map less the mean of the null maps of the same pair and seed."""
+    drawn: dict[Point, list[float]] = {}
+    for s in nulls:
+        for point, value in results.mapped(s).items():
+            drawn.setdefault(point, []).append(value)
+    return less(results.mapped(real), {p: mean(values) for p, values in drawn.items()})
 
 
 def _spreads(results: Results, settings: Iterable[Setting]) -> Iterator[str]:
     for s in settings:
         values = list(results.mapped(s).values())
         if values:
-            yield f"{s.label('map')} {mean(values):.3f} (sd {deviation(values):.3f}, n = {len(values)})"
+            spread = deviation(values)
+            sd = "" if spread is None else f"sd {spread:.3f}, "
+            yield f"{s.label('map')} {mean(values):.3f} ({sd}n = {len(values)})"
 
 
 def _alarms(results: Results, setting: Setting) -> Verdict | None:
@@ -232,22 +315,28 @@ def _alarms(results: Results, setting: Setting) -> Verdict | None:
     shown = [name for name in names if len({said(s, name) for s in same}) > 1]
     # What the map does to originals does not depend on which negatives are asked for.
     alarms = {s.apart("negatives"): found for s in same if (found := results.mapped(s, "clean_false_alarm"))}
-    figures, worst = [], ("", 0.5)
-    fits = "map_fit" in shown
+    figures = []
     for s in same:
         which = ", ".join(f"{name} {said(s, name)}" for name in shown)
         alarm = alarms.get(s.apart("negatives"), {})
         parts = _figures(("attack", results.mapped(s)), ("originals alone", alarm))
         if parts:
             figures.append(f"{which}: {', '.join(parts)}")
-        if alarm and abs(mean(alarm.values()) - 0.5) > abs(worst[1] - 0.5):
-            worst = f"with map_fit {said(s, 'map_fit')}, " if fits else "", mean(alarm.values())
-    finding = f"{worst[0]}originals that were only mapped are told from native ones with AUROC {worst[1]:.3f}"
     return Verdict(
         question="does the map alone raise the alarm?",
-        finding=finding if worst[1] != 0.5 else "no",
+        finding=_worst_alarm({s: alarms.get(s.apart("negatives"), {}) for s in same}, fits="map_fit" in shown),
         figures=[*figures, *_elsewhere(same[0], setting, *names)],
     )
+
+
+def _worst_alarm(alarms: Mapping[Setting, Found], *, fits: bool) -> str:
+    """The mean that is furthest from 0.5; of those that differ from it, where any does."""
+    made = [(s, found) for s, alarm in alarms.items() if (found := difference(_shift(alarm, 0.5))) is not None]
+    setting, worst = max(made, key=lambda item: (abs(item[1].side), abs(item[1].value)))
+    words = f"with map_fit {said(setting, 'map_fit')}, " if fits else ""
+    words += f"originals that were only mapped are told from native ones with AUROC {worst.value + 0.5:.3f}"
+    same = "no: originals that were only mapped are told from native ones by no difference from chance"
+    return _found(worst, up=words, down=words, same=same)
 
 
 def _siblings(

@@ -87,10 +87,22 @@ def test_patterns_match_labels_names_and_parameters() -> None:
         ({"count": "32"}, [1.0]),
         ({"metric": "steepness", "norm": "l2"}, [1.0]),
         ({"metric": "s(*)", "network": "c?n"}, [2.0]),
-        ({"metric": "steep", "network": "*"}, [None]),
     ):
         table = made(named, entry(where=where), jobs=jobs)
         assert [at(table, r, "ours").value for r in range(len(table.rows))] == values, where
+    nothing = entry(where={"metric": "steep", "network": "*"})
+    assert reference_table(plan(*jobs, reference={"entries": [nothing]}), named) is None
+
+
+def test_a_label_of_a_role_means_that_one_alone() -> None:
+    jobs = [job({"a": "steepness"}, network="mlp"), job({"b": "steepness"}, network="mlp wide")]
+    records = [
+        record("a", value=1.0, roles={"network": "mlp", "data": "digits"}),
+        record("b", value=2.0, roles={"network": "mlp wide", "data": "digits"}),
+    ]
+    named = [Record(**{**r.to_json(), "uses": {**r.uses, "network": "mlp"}}) for r in records]
+    table = made(named, entry(where={"network": "mlp", "metric": "steepness"}), jobs=jobs)
+    assert [at(table, r, "ours").value for r in range(len(table.rows))] == [1.0]
 
 
 def test_an_entry_that_fits_several_cells_has_a_line_for_each() -> None:

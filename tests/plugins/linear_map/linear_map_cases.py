@@ -157,7 +157,9 @@ class Lab:
         found: dict[str, Mapping[str, Tensor]] = {}
         for name, choices in LinearMapDetection.stages.items():
             several = choices if isinstance(choices, tuple) else (choices,)
-            stage = next(s for s in several if all(getattr(task, k) in values for k, values in s.only.items()))
+            stage = next((s for s in several if all(said(task, filled, k) in v for k, v in s.only.items())), None)
+            if stage is None:
+                continue
             inputs = {p: found[role] if role in found else filled[role] for p, role in stage.inputs.items()}
             known = {k: getattr(task, k) for k in stage.params}
             key = (stage.method, *(id(i) for i in inputs.values()), *sorted(known.items(), key=str))
@@ -165,6 +167,12 @@ class Lab:
                 self.kept[key] = getattr(LinearMapDetection(**known), stage.method)(**inputs, ctx=self.ctx)
             found[name] = self.kept[key]
         return found
+
+
+def said(task: LinearMapDetection, filled: Mapping[str, Any], key: str) -> Any:
+    """A parameter of the task, or a class attribute of a role's component."""
+    role, dot, attribute = key.partition(".")
+    return getattr(type(filled[role]), attribute) if dot else getattr(task, key)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -54,6 +54,21 @@ def published() -> list[dict[str, Any]]:
     return [*large, *table, entry("vgg19", "resnet18", 0.018, metric="mse_elem")]
 
 
+def published_heads(data: str = "cifar10", target: str = "resnet18") -> list[dict[str, Any]]:
+    """A target of the source's Table 7 under this name, two others, a single cell, and an accuracy of another kind."""
+    mean, place = "mean over sources", {"data": data, "metric": "head_accuracy"}
+    large = {"data": "imagenet", "metric": "head_accuracy"}
+    wide = {"note": "Table 7 ResNet-152 printed as 52.30 +- 19.21 %", "verdict": "VGG-19 alone pulls it down"}
+    return [
+        entry(target, target, 0.99, **place) | {"extra": "target_clean"},
+        entry(target, target, 0.4409, **place) | {"note": "Table 7 ResNet-18 printed as 44.09 %"},
+        entry(target, mean, 0.4055, **place) | {"note": "Table 7 ResNet-18 printed as 40.55 +- 4.83 %"},
+        entry("resnet152", mean, 0.523, **large) | wide,
+        entry("resnet152", "vgg19", 0.166, **large),
+        entry("vgg19", mean, 0.4, **large),
+    ]
+
+
 def record(metric: str, value: float, target: str = "cnn48", source: str = "mlp64", /, **changes: Any) -> Record:
     """A value as a metric of the task reports it; keywords change fields, `params` of the metric, `task`, `attack`, `map`."""
     task: dict[str, Any] = {
@@ -159,6 +174,17 @@ def controls(seeds: Sequence[int] = (0,), **changes: Any) -> Iterator[Record]:
         width = _WIDTHS[t]
         yield record("map_mse", 0.25, t, s, params={"per": "element"}, extras={"width": width}, **same)
         yield record("map_mse", 0.25 * width, t, s, params={"per": "vector"}, extras={"width": width}, **same)
+
+
+def heads(seeds: Sequence[int] = (0,), **changes: Any) -> list[Record]:
+    """Accuracies of the last layers of three networks: of a target, those through the map are what the other two see."""
+    own = {"mlp64": 0.3, "cnn48": 0.25, "vit32": 0.4}
+    seen = {"mlp64": 0.3, "cnn48": 0.4, "vit32": 0.5}
+    made = []
+    for seed, (t, s) in itertools.product(seeds, pairs(own)):
+        extras = {"target_adversarial": own[t], "source_adversarial": own[s]}
+        made.append(record("head_accuracy", seen[s] + 0.02 * seed, t, s, extras=extras, seed=seed, **changes))
+    return made
 
 
 def sweep(source: str = "mlp64", target: str = "cnn48", seeds: Sequence[int] = (0,), columns: int = 512) -> Iterator[Record]:

@@ -28,10 +28,11 @@ from linear_map_records import (
     worth,
 )
 from lipbench_linear_map.reports.auroc_against_eps import auroc_against_eps
-from lipbench_linear_map.reports.auroc_heat_map import auroc_heat_map
+from lipbench_linear_map.reports.auroc_heat_map import auroc_heat_map, wrapped
 from lipbench_linear_map.reports.mapped_against_native import mapped_against_native
 from lipbench_linear_map.reports.rows_curve import rows_curve
 from lipbench_linear_map.reports.score_histograms import score_histograms
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lipbench.api import Record
 
@@ -63,6 +64,29 @@ def test_the_heat_map_shows_ours_and_the_published_matrix_on_one_scale() -> None
     assert boxes == {(i, i) for i in range(5)}
     assert [t.get_text() for t in theirs.texts][:2] == ["0.907", "0.942"]
     assert png(figures["auroc_heat_map"])
+
+
+@pytest.mark.parametrize("theirs", [[], published()])
+@pytest.mark.parametrize("names", [["mlp64", "cnn48"], ["mlp64", "cnn48", "res32"]])
+def test_titles_of_few_networks_are_whole_and_lie_within_the_figure(names: list[str], theirs: list[dict[str, Any]]) -> None:
+    records = [auroc(worth(t, s), t, s, map="ols_affine") for t, s in pairs(names)]
+    (figure,) = auroc_heat_map(records, theirs).values()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    panels = figure.axes[: 2 if theirs else 1]
+    titles = [panel.title for panel in panels]
+    assert titles[0].get_text().replace("\n", " ") == "ours digits, fgsm, ols_affine, embedding"
+    assert titles[0].get_text().count("\n") <= 2
+    boxes = [title.get_window_extent(canvas.get_renderer()) for title in titles]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height for box in boxes)
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
+def test_a_title_is_wrapped_before_it_is_shortened() -> None:
+    assert wrapped("digits, fgsm", 12) == "digits, fgsm"
+    assert wrapped("digits, fgsm, ols_affine, embedding", 24) == "digits, fgsm,\nols_affine, embedding"
+    assert wrapped("a" * 20, 11) == "aaaaa…aaaaa"
+    assert [len(text) for text in wrapped("b" * 20 + " " + "c" * 9, 10).split("\n")] == [10, 9]
 
 
 def test_holes_of_a_matrix_are_left_white() -> None:
@@ -212,7 +236,7 @@ def test_little_is_drawn_without_a_fault(draw: Plot, records: list[Record]) -> N
 
 
 def test_reports_need_no_torch_and_plots_no_screen() -> None:
-    names = "overview auroc_matrix verdicts sanity auroc_heat_map rows_curve score_histograms mapped_against_native auroc_against_eps"
+    names = "overview auroc_matrix verdicts sanity head_accuracy auroc_heat_map rows_curve score_histograms mapped_against_native auroc_against_eps"
     code = (
         "import sys, importlib\n"
         f"for name in {names.split()}:\n"

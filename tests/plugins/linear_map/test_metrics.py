@@ -199,10 +199,12 @@ def test_adversarial_against_noise_says_how_noise_fares_too() -> None:
     assert made.extras["noise_vs_clean"] == pytest.approx(auroc(GIVEN.mapped.clean, GIVEN.mapped.noise), abs=1e-12)
 
 
-def test_success_only_keeps_the_pairs_on_which_the_attack_succeeded() -> None:
-    rows = (GIVEN.source.guess_clean == GIVEN.source.labels) & (GIVEN.source.guess_adversarial != GIVEN.source.labels)
+def test_success_only_tells_successful_images_from_originals_that_are_classified_rightly() -> None:
+    right = GIVEN.source.guess_clean == GIVEN.source.labels
+    rows = right & (GIVEN.source.guess_adversarial != GIVEN.source.labels)
+    assert int(rows.sum()) < int(right.sum()) < 40
     made = compute(AurocSuccessOnly())
-    assert made.value == pytest.approx(auroc(GIVEN.mapped.clean[rows], GIVEN.mapped.adversarial[rows]), abs=1e-12)
+    assert made.value == pytest.approx(auroc(GIVEN.mapped.clean[right], GIVEN.mapped.adversarial[rows]), abs=1e-12)
     assert made.extras["images"] == int(rows.sum())
     assert made.extras["success_rate"] == int(rows.sum()) / 40
 
@@ -234,7 +236,10 @@ def test_tpr_is_the_best_point_of_the_roc_curve_that_is_allowed(fpr: float) -> N
     assert made.extras["fpr"] <= fpr
     assert made.value == float((GIVEN.mapped.adversarial > made.extras["threshold"]).double().mean())
     assert made.interval is not None
-    assert (made.interval.low, made.interval.high) == pytest.approx(proportion(round(made.value * 40), 40), abs=1e-9)
+    assert 0 <= made.interval.low <= made.value <= made.interval.high <= 1
+    # The threshold is estimated as well, so this is no narrower than a share at a known threshold, but for few values.
+    low, high = proportion(round(made.value * 40), 40)
+    assert made.interval.high - made.interval.low > 0.7 * (high - low)
     assert made.group == f"FPR {fpr:g}"
 
 
@@ -375,7 +380,7 @@ REFUSED: dict[str, tuple[Metric, MappedEmbeddings, str]] = {
     "head of a spectrum": (
         HeadAccuracy(), without(prediction=replace(prediction(), head=None)), "head_accuracy needs feature: embedding"
     ),
-    "no variance": (R2(), without(prediction=CONSTANT), "r2: the target's features do not vary"),
+    "no variance": (R2(), without(prediction=CONSTANT), "R2 needs targets that vary"),
     "no success": (AurocSuccessOnly(), without(source=NEVER), "the attack succeeded on 0 images, 2 are needed"),
     "one success": (AurocSuccessOnly(), without(source=ONCE), "the attack succeeded on 1 images, 2 are needed"),
     "large images": (PixelAuroc(), without(source=LARGE), "pixel_auroc: these images are too large .* write by: zeros"),

@@ -84,7 +84,8 @@ def test_no_two_numbers_claim_the_same_place(entries: list[Published]) -> None:
 
 def test_places_are_written_in_the_labels_of_the_suite(entries: list[Published]) -> None:
     for where in (e["where"] for e in entries):
-        assert list(where) == ["data", "source", "target", "attack", "map", "feature", "metric"]
+        protocol = {"imagenet": ["map_fit", "negatives"], "mnist": ["quantise"]}.get(where["data"], [])
+        assert list(where) == ["data", *protocol, "source", "target", "attack", "map", "feature", "metric"]
         assert where["target"] in NETWORKS[where["data"]]
         assert where["source"] in [*NETWORKS[where["data"]], MEAN]
         assert where["attack"] in (ATTACKS if where["data"] == "imagenet" else ["fgsm"])
@@ -196,7 +197,7 @@ def evidence() -> MappedEmbeddings:
     )  # fmt: skip
     return MappedEmbeddings(
         native=True, mapped=scores, native_target=scores, native_source=scores, direct=scores, source=images, target=images,
-        negatives=scores.clean, rows=6, columns=2, evade=lambda weight, steps: pytest.fail("nobody attacks here"),
+        negatives=scores.clean, rows=6, columns=2, live=2, evade=lambda weight, steps: pytest.fail("nobody attacks here"),
         prediction=Prediction(clean=z, adversarial=z, true_clean=z, true_adversarial=z, head=lambda found: found),
     )  # fmt: skip
 

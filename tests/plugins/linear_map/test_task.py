@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from linear_map_cases import CTX, KINDS, SPEC, Blobs, Lab, Notes, Shift, Toy, normal, roles
-from lipbench_basics.attacks import FGSM, PGD, AdaptivePGD, CarliniWagnerL2, RandomSign, Transfer, Victim
+from lipbench_basics.attacks import FGSM, PGD, AdaptivePGD, CarliniWagnerL2, Transfer, Victim
 from lipbench_linear_map.evidence import MappedEmbeddings, Scores
 from lipbench_linear_map.features import Embedding, MagnitudeSpectrum, PhaseCosSin
 from lipbench_linear_map.maps import OLS, Affine, Identity, OLSAffine, RidgeCV, ScoreRegression, Shuffled
@@ -20,7 +20,7 @@ from lipbench_linear_map.views import MAP, SVM, VAL, embed, labelled
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from lipbench.api import Context, Network, NotApplicable
+from lipbench.api import Context, InvalidInput, Network, NotApplicable
 
 Stages = Mapping[str, Mapping[str, Tensor]]
 
@@ -53,7 +53,7 @@ def again(views: Mapping[str, Tensor], target_views: Mapping[str, Tensor], **cha
         "target_views": target_views,
         "source_detector": task.detector(views, feature, CTX),
         "target_detector": task.detector(target_views, feature, CTX),
-        "factor": task.factorise(views, feature, filled["map"], CTX),
+        "factor": filled["map"].factorise(task._fit_rows(views, feature)),
     }
     return evidence(stages, **filled)
 
@@ -124,8 +124,7 @@ def test_the_map_is_fitted_on_both_copies_of_the_map_images_alone() -> None:
     images = [i for i in source["order"].tolist() if source["part"][i] == MAP]
     assert sorted(images) == torch.nonzero(source["part"] == MAP)[:, 0].tolist()
     for rows, views in ((spy.x[0], source), (spy.y[0], target)):
-        assert rows.dtype == torch.float64
-        assert torch.equal(rows, torch.cat([views["clean"][images], views["adversarial"][images]]).double())
+        assert torch.equal(rows, torch.cat([views["clean"][images], views["adversarial"][images]]))
     assert (found.rows, found.columns, found.live) == (60, 8, 8)
 
 
@@ -165,9 +164,11 @@ def test_fewer_rows_are_the_same_first_images_for_both_networks(fit: str, most: 
         assert torch.equal(few, expected)
 
 
-def test_more_rows_than_there_are_change_nothing() -> None:
+def test_more_rows_than_there_are_are_refused() -> None:
     lab = Lab()
-    same(lab.evidence({"map_rows": 1000}).mapped, lab.evidence().mapped)
+    same(lab.evidence({"map_rows": 60}).mapped, lab.evidence().mapped)
+    with pytest.raises(InvalidInput, match="map_rows: 61 is more than the 60 rows of this part; write at most 60"):
+        lab.evidence({"map_rows": 61})
 
 
 def test_the_map_never_sees_svm_and_val_rows() -> None:
@@ -179,7 +180,7 @@ def test_the_map_never_sees_svm_and_val_rows() -> None:
     for part in (SVM, VAL):
         views = wild(source, part)
         again(views, wild(target, part), map=spy)
-        factor = LinearMapDetection().factorise(views, Embedding(), OLSAffine(), CTX)
+        factor = LinearMapDetection().centred(views, Embedding(), CTX)
         assert all(torch.equal(factor[name], lab.made["factor"][name]) for name in factor)
     assert len(spy.x) == 3
     for x, y in zip(spy.x[1:], spy.y[1:], strict=True):
@@ -336,7 +337,7 @@ def test_evading_reads_the_feature_that_the_map_reads() -> None:
     assert float(heavy.scores.mean()) < float(light.scores.mean())
 
 
-@pytest.mark.parametrize("attack", [CarliniWagnerL2(steps=2), Shift(), RandomSign(eps=0.1, eps_space="normalised")])
+@pytest.mark.parametrize("attack", [CarliniWagnerL2(steps=2), Shift()])
 def test_without_a_budget_there_is_no_adaptive_attack(attack: CarliniWagnerL2) -> None:
     lab = Lab()
     found = lab.evidence(attack=FGSM(eps=0.125))
@@ -469,3 +470,17 @@ def test_units_of_the_pixels_do_not_matter() -> None:
     for name in ("linf", "l2", "mse"):
         torch.testing.assert_close(getattr(found.source, name), getattr(plain.source, name), rtol=1e-3, atol=1e-5)
     assert auroc(found.mapped) == pytest.approx(auroc(plain.mapped), abs=0.01)
+
+
+def test_maps_of_least_squares_share_one_factorisation_and_ridge_has_its_own() -> None:
+    lab = Lab()
+    factors = []
+    for chosen in (OLS(), OLSAffine(), Shuffled(), ScoreRegression()):
+        lab.evidence(map=chosen)
+        factors.append(lab.made["factor"])
+    assert all(factor is factors[0] for factor in factors)
+    lab.evidence(map=RidgeCV())
+    assert lab.made["factor"] is not factors[0]
+    assert "scale" in lab.made["factor"]
+    lab.evidence(map=Identity())
+    assert "factor" not in lab.made

@@ -30,8 +30,7 @@ def views(
     victim: Network | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     task = LinearMapDetection(quantise=quantise)
-    surrogate = Toy(width=7, seed=3)
-    return dict(task.views(network, victim or network, surrogate, data or Blobs(), attack, ctx))
+    return dict(task.views(network, victim or network, data or Blobs(), attack, ctx))
 
 
 def pictures(spec: DataSpec, count: int = 20) -> Tensor:
@@ -304,3 +303,14 @@ def test_the_detector_on_pixels_never_learns_from_map_and_val_rows() -> None:
     twice, once = pixel_control(far, part)["pixel_clean"], pixel_control(flat, part)["pixel_clean"]
     zero = pixel_control({kind: torch.where((part == VAL)[:, None], 0 * t, t) for kind, t in flat.items()}, part)
     torch.testing.assert_close(twice, 2 * once - zero["pixel_clean"], rtol=0, atol=1e-12)
+
+
+def test_noise_beside_an_attack_without_budget_has_its_length_at_the_border_too() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(50, 1, 5, 5, generator=generator) - 0.3).clamp(0, 1) * 255
+    crafted = (x + 40 * torch.randn(x.shape, generator=generator)).clamp(0, 255)
+    noise = noisy(x, crafted, BYTES, None, CTX)
+    assert float(noise.min()) >= 0
+    assert float(noise.max()) <= 255
+    lengths = [(t - x).flatten(1).norm(dim=1) for t in (noise, crafted)]
+    torch.testing.assert_close(*lengths, rtol=1e-4, atol=1e-3)

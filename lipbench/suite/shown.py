@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks what a suite says of its leaderboard against what it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from lipbench.contract.errors import did_you_mean
+from lipbench.suite.load import Suite
+from lipbench.suite.references import load_references
+
+
+def check_leaderboard(suite: Suite, roles: Collection[str], metrics: Collection[str]) -> None:
+    """Rows name roles or task parameters, columns metrics, blocks blocks; a reference file is there and right.
+
+    Args:
+        suite: The suite.
+        roles: Roles and parameters of its task.
+        metrics: Labels of the metrics of all blocks.
+
+    Raises:
+        SuiteError: With the line of the fault.
+    """
+    spec, tree = suite.spec, suite.tree
+    for name, said, known, words in (
+        ("rows", spec.leaderboard.rows, roles, "there is no role or parameter"),
+        ("blocks", spec.leaderboard.blocks, spec.blocks or {}, "there is no block"),
+        ("columns", spec.leaderboard.columns, metrics, "no block measures"),
+    ):
+        for i, key in enumerate(said or ()):
+            if key not in known:
+                hint = did_you_mean(key, known) if known else "the suite has none; leave this out"
+                raise tree.error(f"{name}: {words} {key!r}; {hint}", ("leaderboard", name, i))
+    if spec.reference is not None:
+        file = suite.file.parent / spec.reference
+        if not file.is_file():
+            raise tree.error(f"reference: there is no file {file}", ("reference",))
+        load_references(file)
