@@ -25,7 +25,7 @@ from torch import Tensor
 from lipbench.api import Context
 
 CTX = Context(scope="benchmark")
-DISTANCES = ("mse", "perc_unet")
+DETECTORS = {"mse": LiftMapDetect(distance="mse"), "perc_unet": LiftMapDetect(distance="perc_unet")}
 SHORT = 20
 Scores = dict[str, tuple[Tensor, Tensor]]
 
@@ -47,7 +47,7 @@ class Case:
         """Scores of in-domain and foreign images by distance."""
         x = torch.cat([self.inside, self.outside])
         found = self.lift(steps).reconstruct(self.model, x, ctx)
-        made = {d: LiftMapDetect(distance=d).score(x, self.model, {}, found, ctx).scores for d in DISTANCES}
+        made = {d: lmd.score(x, self.model, {}, found, ctx).scores for d, lmd in DETECTORS.items()}
         return {d: (s[: len(self.inside)], s[len(self.inside) :]) for d, s in made.items()}
 
 
@@ -103,7 +103,7 @@ def chains(case: Case, lengths: list[int]) -> None:
         start = time.process_time()
         made[steps] = case.scores(steps, CTX)
         seconds[steps] = time.process_time() - start
-    for name in DISTANCES:
+    for name in DETECTORS:
         full = made[longest][name]
         best, low, high, _ = delong(*full)
         print(f"lmd {name}, digits against shapes, {len(case.inside)} + {len(case.outside)} images, {case.attempts} attempts:")
@@ -129,9 +129,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer images, attempts and lengths")
     parser.add_argument("--steps", type=int, default=600, help="steps of training")
+    parser.add_argument("--images", type=int, help="images of each set; 80, or 30 with --quick")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    case = prepared(options.steps, images=30 if options.quick else 80, attempts=6 if options.quick else 10)
+    case = prepared(options.steps, images=options.images or (30 if options.quick else 80), attempts=6 if options.quick else 10)
     batches(case, 10 if options.quick else 40)
     chains(case, [5, SHORT, 100] if options.quick else [5, 10, SHORT, 50, 100, 1000])
 

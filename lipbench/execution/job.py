@@ -79,7 +79,7 @@ def _cells(bench: Bench, job: Mapping[str, Any], evidence: Any, stages: Stages, 
         bench.send({"say": "begin", "cell": cell["id"]})
         before = _versions(evidence, stages)
         answer = _measure(bench, cell, evidence, job["seed"], timeout)
-        if _versions(evidence, stages) != before:
+        if any(tensor._version != version for tensor, version in before):
             # The next metric must read what the task gave, not what this one left.
             answer = {"status": "failed", "error": _MUTATED, "cost": answer["cost"]}
             stages.forget()
@@ -178,10 +178,13 @@ def _parts(evidence: Any, depth: int = _DEPTH) -> list[Any]:
     return [part for value in inner for part in _parts(value, depth - 1)] if depth else []
 
 
-def _versions(evidence: Any, stages: Stages) -> list[int]:
-    """How often each tensor was written to; torch counts, but not for tensors made in inference mode."""
+def _versions(evidence: Any, stages: Stages) -> list[tuple[torch.Tensor, int]]:
+    """The tensors and how often each was written to; torch counts, but not for tensors made in inference mode.
+
+    What a metric adds, such as something measured that others may share, is no change.
+    """
     tensors = [*_parts(evidence), *(t for step in stages.loaded.values() for t in step.values())]
-    return [v._version for v in tensors if isinstance(v, torch.Tensor) and not v.is_inference()]
+    return [(v, v._version) for v in tensors if isinstance(v, torch.Tensor) and not v.is_inference()]
 
 
 _MUTATED = {

@@ -19,6 +19,8 @@ from .evidence import OODScores
 LEVEL = 0.95
 _BINS = 20
 _RESAMPLES = 500
+_AT_ONCE = 50
+"""Resamples in memory at once."""
 
 
 class OODAuroc(Metric):
@@ -59,6 +61,8 @@ def _histogram(inside: np.ndarray, outside: np.ndarray) -> dict[str, list[float]
 class Aupr(Metric):
     """Area under the precision-recall curve, by average precision; its interval is a bootstrap over images.
 
+    Where all resamples agree, as they do where the scores separate the sets, there is no interval.
+
     Args:
         positive: Which images are to be found: `out` foreign ones, `in` in-domain ones by their negated scores. It depends on
             how many there are of each, which the extras say.
@@ -69,8 +73,6 @@ class Aupr(Metric):
 
     def compute(self, evidence: OODScores, ctx: Context) -> Value:
         """In [0, 1], higher is better."""
-        from sklearn.metrics import average_precision_score
-
         inside, outside = evidence.inside.numpy(), evidence.outside.numpy()
         truth = np.r_[np.zeros(len(inside)), np.ones(len(outside))]
         scores = np.r_[inside, outside]
@@ -78,16 +80,31 @@ class Aupr(Metric):
             truth, scores = 1 - truth, -scores
         rng = ctx.rng("bootstrap")
         weights = np.concatenate([_resampled(len(part), rng) for part in (inside, outside)], 1)
-        draws = [average_precision_score(truth, scores, sample_weight=row) for row in weights]
-        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        value = float(_average_precisions(truth, scores, np.ones((1, len(scores))))[0])
+        low, high = np.quantile(_average_precisions(truth, scores, weights), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        # Resampling repeats images, which shifts average precision; and perfect scores stay perfect, which says nothing.
+        ends = Interval(low=min(float(low), value), high=max(float(high), value), level=LEVEL, method="bootstrap over images")
         return Value(
-            value=float(average_precision_score(truth, scores)),
+            value=value,
             direction="higher",
             unit="AUPR",
             group=self.positive,
-            interval=Interval(low=float(low), high=float(high), level=LEVEL, method="bootstrap over images"),
+            interval=ends if ends.low < ends.high else None,
             extras={"images": [len(inside), len(outside)]},
         )
+
+
+def _average_precisions(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(k,) average precisions for k rows of weights (k, n) of the same scores (n,): sorted once for all of them."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.r_[np.diff(scores[order]) != 0, True]
+    found = np.empty(len(weights))
+    for start in range(0, len(weights), _AT_ONCE):
+        part = weights[start : start + _AT_ONCE, order]
+        hits, all_ = (np.cumsum(part * kind, 1)[:, last] for kind in (truth[order], 1))
+        gained = np.diff(hits, axis=1, prepend=0)
+        found[start : start + _AT_ONCE] = (gained * hits / np.maximum(all_, 1)).sum(1) / hits[:, -1]
+    return found
 
 
 def _resampled(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -109,7 +126,7 @@ class FprAtTpr(Metric):
         """In [0, 1], lower is better; the interval is that of a share at the threshold found."""
         inside, outside = evidence.inside.numpy(), evidence.outside.numpy()
         # The mirror of the true positive rate at a false positive rate: foreign images missed play the false alarms.
-        kept, threshold, missed = tpr_at_fpr(-outside, -inside, 1 - self.tpr)
+        kept, threshold, missed = tpr_at_fpr(-outside, -inside, round(1 - self.tpr, 12))
         flagged = len(inside) - round(kept * len(inside))
         low, high = clopper_pearson(flagged, len(inside), LEVEL)
         return Value(
@@ -163,7 +180,11 @@ class Reconstructions(Metric):
             value=inside,
             direction="none",
             unit="mean square of [0,1] pixels",
-            extras={"outside": outside, "sheet": _png(np.concatenate(rows, 0))},
+            extras={
+                "outside": outside,
+                "images": [len(x) for x in (evidence.inside_images, evidence.outside_images)],
+                "sheet": _png(np.concatenate(rows, 0)),
+            },
         )
 
 

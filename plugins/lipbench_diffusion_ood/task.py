@@ -18,17 +18,16 @@ from .evidence import OODScores
 
 _KEPT = 8
 """Images whose reconstructions are shown."""
-_TRAIN = 2000
-"""Training images that a detector may calibrate itself on."""
 
 
 def _lifted(images: str) -> Stage:
-    return Stage(method="lifted", inputs={"backbone": "backbone", "lift": "lift", "images": images}, params=("images",))
+    inputs = {"backbone": "backbone", "lift": "lift", "images": images, "in_dist": "in_dist"}
+    return Stage(method="lifted", inputs=inputs, params=("images",))
 
 
 def _scored(images: str, lifted: str) -> Stage:
-    inputs = {"backbone": "backbone", "detector": "detector", "images": images, "lifted": lifted, "calibrated": "calibrated"}
-    return Stage(method="scored", inputs=inputs, params=("images",))
+    inputs = {"backbone": "backbone", "detector": "detector", "images": images, "in_dist": "in_dist"}
+    return Stage(method="scored", inputs=inputs | {"lifted": lifted, "calibrated": "calibrated"}, params=("images",))
 
 
 class OODDetection(Task):
@@ -59,8 +58,9 @@ class OODDetection(Task):
     def __init__(self, *, images: Annotated[int, Field(ge=2)] | None = None) -> None:
         self.images = images
 
-    def lifted(self, backbone: Backbone, lift: Lift, images: Dataset, ctx: Context) -> Tensors:
+    def lifted(self, backbone: Backbone, lift: Lift, images: Dataset, in_dist: Dataset, ctx: Context) -> Tensors:
         """Reconstructions of the test images; nothing where the lift makes none."""
+        _same_shape(in_dist, images)
         if lift.evaluations == 0:
             return {"seconds": torch.zeros((), dtype=torch.float64)}
         x = self._test(images, ctx)
@@ -72,12 +72,20 @@ class OODDetection(Task):
     def calibrate(self, backbone: Backbone, detector: Detector, in_dist: Dataset, ctx: Context) -> Tensors:
         """What the detector learns from in-domain training images beside the backbone."""
         _check(detector, backbone)
-        return detector.calibrate(unit(in_dist, "train", ctx)[:_TRAIN], backbone, ctx)
+        return detector.calibrate(unit(in_dist, "train", ctx), backbone, ctx)
 
     def scored(
-        self, backbone: Backbone, detector: Detector, images: Dataset, lifted: Tensors, calibrated: Tensors, ctx: Context
+        self,
+        backbone: Backbone,
+        detector: Detector,
+        images: Dataset,
+        in_dist: Dataset,
+        lifted: Tensors,
+        calibrated: Tensors,
+        ctx: Context,
     ) -> Tensors:
         """Scores of the test images."""
+        _same_shape(in_dist, images)
         _check(detector, backbone)
         reconstructions = lifted.get("reconstructions")
         if detector.lifts and reconstructions is None:
@@ -107,9 +115,6 @@ class OODDetection(Task):
         ctx: Context,
     ) -> OODScores:
         """Put the scores of both sets side by side."""
-        shapes = in_dist.spec().shape, out_dist.spec().shape
-        if shapes[0] != shapes[1]:
-            raise NotApplicable(f"images of shape {shapes[1]} cannot be scored by a model of {shapes[0]}; choose equal sizes")
         cost = (in_scores["cost"] + out_scores["cost"]) / 2
         lifting = float(in_lifted["seconds"] + out_lifted["seconds"]) / 2
         used = detector.share(in_lifted.get("reconstructions"))
@@ -117,7 +122,8 @@ class OODDetection(Task):
         return OODScores(
             inside=in_scores["scores"],
             outside=out_scores["scores"],
-            evaluations=float(cost[0]) + used * lift.evaluations,
+            # Rounded, since a share such as 3/11 of 55 evaluations is a whole number only without rounding errors.
+            evaluations=float(cost[0]) + round(used * lift.evaluations, 6),
             seconds=float(cost[1]) + used * lifting,
             inside_images=x,
             outside_images=y,
@@ -158,6 +164,17 @@ def _denoiser(backbone: Backbone, lift: Lift) -> Denoiser:
         who, what = type(lift).__name__, type(backbone).__name__
         raise NotApplicable(f"{who} maps images back by a diffusion model, the backbone is a {what}; write lift: no_lift here")
     return backbone
+
+
+def _same_shape(in_dist: Dataset, images: Dataset) -> None:
+    """Refuse images that what was fitted in-domain cannot read, before anything does.
+
+    Raises:
+        NotApplicable: With both shapes.
+    """
+    fitted, found = in_dist.spec().shape, images.spec().shape
+    if found != fitted:
+        raise NotApplicable(f"images of shape {found} cannot be scored by a model of {fitted}; choose equal sizes")
 
 
 def _some(lifted: Tensors) -> Tensor | None:

@@ -73,6 +73,7 @@ def lipbench_reports() -> Iterable[Report]:
         ("table", "verdicts", "what a reader must know before believing an AUROC, with the figures behind it"),
         ("table", "overview", "AUROC through the map for each attack, map and feature, with all controls beside it"),
         ("table", "auroc_matrix", "AUROC of every target's detector on every source"),
+        ("table", "head_accuracy", "accuracy of each target's last layer on mapped embeddings, beside the networks' own"),
         ("plot", "auroc_heat_map", "the target by source matrix, with the published one beside it"),
         ("plot", "rows_curve", "AUROC and error against the rows of the map's fit"),
         ("plot", "score_histograms", "what the detector says of originals, noise and adversarial images"),

@@ -111,13 +111,18 @@ def test_a_failed_fit_fails_the_stages_and_jobs_behind_it_and_no_other(case: Cas
     assert all("this model cannot be fitted" in r["error"]["message"] for r in failed)
 
 
-def test_a_metric_that_writes_into_a_stage_fails_and_others_read_the_true_one(case: Case) -> None:
+@pytest.mark.parametrize("metric", ["spoil", "spoil_inner"])
+def test_a_metric_that_writes_into_what_others_read_fails_and_they_read_the_true_one(case: Case, metric: str) -> None:
     case.run()
     clean = case.values()
     (case.results / "staged" / "records.jsonl").unlink()
-    assert case.run("--workers", "1", metrics="[spoil, dot]") == 1
+    assert case.run("--workers", "1", metrics=f"[{metric}, dot]") == 1
     assert case.values() == clean
     assert "changed its evidence" in case.done.err
+
+
+def test_a_metric_may_leave_something_for_others_to_share(case: Case) -> None:
+    assert case.run(metrics="[remember, dot]") == 0, case.done.err
 
 
 def test_the_plan_names_what_is_shared(case: Case) -> None:

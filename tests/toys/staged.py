@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +62,17 @@ class Factor(Model):
 
 
 @dataclass(frozen=True)
+class Inner:
+    values: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Product:
     left: torch.Tensor
     right: torch.Tensor
     stage: torch.Tensor
+    inner: Inner
+    memo: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def _view(model: str, **only: tuple[object, ...]) -> Stage:
@@ -104,7 +111,9 @@ class Pairs(Task):
     def evidence(
         self, left: Factor, right: Factor, data: Dataset, left_view: Tensors, right_view: Tensors, norm: Tensors, ctx: Context
     ) -> Product:
-        return Product(self.weight * left_view["x"] / norm["norm"], right_view["x"], left_view["x"])
+        return Product(
+            self.weight * left_view["x"] / norm["norm"], right_view["x"], left_view["x"], Inner(right_view["x"].clone())
+        )
 
 
 class Dot(Metric):
@@ -122,10 +131,28 @@ class Spoil(Metric):
         return Value(value=0.0, direction="higher", unit="1")
 
 
+class SpoilInner(Metric):
+    """Writes into what a field of the evidence holds."""
+
+    def compute(self, evidence: Product, ctx: Context) -> Value:
+        evidence.inner.values.zero_()
+        return Value(value=0.0, direction="higher", unit="1")
+
+
+class Remember(Metric):
+    """Keeps something for other metrics to share."""
+
+    def compute(self, evidence: Product, ctx: Context) -> Value:
+        evidence.memo["dot"] = evidence.left @ evidence.right
+        return Value(value=1.0, direction="higher", unit="1")
+
+
 @hookimpl
 def lipbench_components() -> Iterable[Component]:
     yield Component(kind="dataset", name="rows", factory="staged:Rows", summary="eight random rows")
     yield Component(kind="model", name="factor", factory="staged:Factor", summary="a learned factor")
     yield Component(kind="task", name="pairs", factory="staged:Pairs", summary="the product of two views")
     yield Component(kind="metric", name="dot", factory="staged:Dot", summary="scalar product")
+    yield Component(kind="metric", name="spoil_inner", factory="staged:SpoilInner", summary="writes into a field of a field")
+    yield Component(kind="metric", name="remember", factory="staged:Remember", summary="keeps something")
     yield Component(kind="metric", name="spoil", factory="staged:Spoil", summary="writes into a stage")

@@ -219,7 +219,7 @@ def test_the_first_images_are_kept_to_look_at(lift: Lift) -> None:
     # Half of the pixels are masked; noise changes all of them.
     assert float(changed) == pytest.approx(0.5 if isinstance(lift, Inpaint) else 1, abs=0.02)
     for part in (found.inside_lifted, found.outside_lifted, found.inside_mapped, found.outside_images):
-        assert 0 <= float(part.min())
+        assert float(part.min()) >= 0
         assert float(part.max()) <= 1
 
 

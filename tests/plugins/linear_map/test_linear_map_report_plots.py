@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +80,7 @@ def test_titles_of_few_networks_are_whole_and_lie_within_the_figure(names: list[
     assert titles[0].get_text().count("\n") <= 2
     boxes = [title.get_window_extent(canvas.get_renderer()) for title in titles]
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height for box in boxes)
-    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_a_title_is_wrapped_before_it_is_shortened() -> None:

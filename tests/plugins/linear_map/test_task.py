@@ -473,14 +473,14 @@ def test_units_of_the_pixels_do_not_matter() -> None:
 
 
 def test_maps_of_least_squares_share_one_factorisation_and_ridge_has_its_own() -> None:
-    lab = Lab()
+    lab, filled = Lab(), roles()
     factors = []
     for chosen in (OLS(), OLSAffine(), Shuffled(), ScoreRegression()):
-        lab.evidence(map=chosen)
+        lab.evidence(**{**filled, "map": chosen})
         factors.append(lab.made["factor"])
     assert all(factor is factors[0] for factor in factors)
-    lab.evidence(map=RidgeCV())
+    lab.evidence(**{**filled, "map": RidgeCV()})
     assert lab.made["factor"] is not factors[0]
     assert "scale" in lab.made["factor"]
-    lab.evidence(map=Identity())
+    lab.evidence(**{**filled, "map": Identity()})
     assert "factor" not in lab.made
