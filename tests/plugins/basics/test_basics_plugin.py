@@ -8,6 +8,7 @@ import inspect
 import typing
 
 import pytest
+from lipbench_basics.attacks import Attack
 from lipbench_basics.plugin import lipbench_components
 
 from lipbench.api import Component, Dataset, Network
@@ -23,7 +24,7 @@ def test_names_are_claimed_once() -> None:
 def test_constructor_is_a_typed_keyword_schema(component: Component) -> None:
     module, _, name = component.factory.partition(":")
     cls = getattr(importlib.import_module(module), name)
-    assert issubclass(cls, Dataset if component.kind == "dataset" else Network)
+    assert issubclass(cls, {"dataset": Dataset, "model": Network, "method": Attack}[component.kind])
     assert inspect.getdoc(cls)
     hints = typing.get_type_hints(cls.__init__, include_extras=True)
     for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
