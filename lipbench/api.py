@@ -19,7 +19,7 @@ from lipbench.contract.components import (
     Stage,
     Task,
 )
-from lipbench.contract.context import Context, data_root, stable_seed
+from lipbench.contract.context import Checkpoint, Context, data_root, stable_seed
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable, NotFinite
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
 
@@ -31,6 +31,7 @@ hookimpl = pluggy.HookimplMarker("lipbench")
 
 __all__ = [
     "API_VERSION",
+    "Checkpoint",
     "Column",
     "Component",
     "Context",

@@ -136,7 +136,9 @@ def _task(cls: type[Task]) -> dict[str, Any]:
         "shared": cls.shared,
         "cpus": cls.cpus,
         "stages": _stages(cls, roles),
-        "optional": [name for name in cls.stages if inspect.signature(function).parameters[name].default is not inspect._empty],
+        "optional": [
+            name for name in cls.stages if inspect.signature(function).parameters[name].default is not inspect.Parameter.empty
+        ],
         "gives": class_name(gives),
         "gives_mro": [class_name(c) for c in gives.__mro__ if c is not object],
     }

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lipbench.contract.errors import InvalidInput
-from lipbench.files import write_atomic
+from lipbench.files import replacing, write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,15 +71,10 @@ class Artifacts:
 
     def save(self, fit: str, state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Store a model's tensors and what is known of how they came to be."""
-        temporary = self.folder / f".{fit}.{os.getpid()}.tmp"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(self.path(fit)) as temporary:
             _write(temporary, state)
             known = {**facts, "sha256": _hash(temporary)}
             write_atomic(self.folder / f"{fit}.json", json.dumps(known, indent=1) + "\n")
-            temporary.replace(self.path(fit))
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def checkpoint(self, fit: str) -> FitCheckpoint:
         """Where this fit keeps its state while it goes on."""
@@ -105,7 +99,7 @@ class Artifacts:
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to a file and to the disk, without a second copy of them in memory."""
+    """Write tensors to a file without a second copy of them in memory."""
     from safetensors.torch import save_file
 
     # safetensors refuses views and tensors that share memory, such as tied weights; only those are copied.
@@ -119,8 +113,6 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
         seen.add(found.untyped_storage().data_ptr())
         plain[name] = found
     save_file(plain, path)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _hash(path: Path) -> str:
@@ -136,9 +128,8 @@ class FitCheckpoint:
 
     def save(self, tensors: Mapping[str, Tensor]) -> None:
         """Replace what is kept."""
-        from safetensors.torch import save
-
-        write_atomic(self.path, save({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}))
+        with replacing(self.path) as temporary:
+            _write(temporary, tensors)
 
     def load(self) -> dict[str, Tensor] | None:
         """What was saved last; None where there is nothing, or nothing that can be read: the fit then begins anew."""

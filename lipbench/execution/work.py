@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lipbench.suite.plan import Fit, Job, Plan
+from lipbench.suite.plan import Fit, Job, Plan, fit_scope
 from lipbench.suite.stages import Step
+from lipbench.suite.uses import Use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +133,22 @@ def step_payload(plan: Plan, step: Step) -> dict[str, Any]:
         "id": step.id,
         "task": step.task.to_json(),
         "method": step.method,
-        "roles": {p: use.to_json() for p, use in step.roles.items()},
-        "builds": {p: use.to_json() for p, use in step.builds.items()},
-        "scopes": {p: f"fit {step.roles[p].identity} on {use.identity}" for p, use in step.builds.items()},
-        "fits": {p: fit_payload(plan.fits[fit]) for p, fit in step.fits.items()},
+        **_components(plan, step.roles, step.builds, step.fits),
         "stages": dict(step.steps),
         "seed": step.seed,
         "scope": step.scope,
+    }
+
+
+def _components(
+    plan: Plan, roles: Mapping[str, Use], builds: Mapping[str, Use], fits: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """The components of a step or a job as JSON, and on which dataset each model is built and fitted."""
+    return {
+        "roles": {role: use.to_json() for role, use in roles.items()},
+        "builds": {role: data.to_json() for role, data in builds.items()},
+        "scopes": {role: fit_scope(roles[role], data) for role, data in builds.items()},
+        "fits": {role: fit_payload(plan.fits[fit]) for role, fit in fits.items()},
     }
 
 
@@ -148,10 +158,7 @@ def _job_work(plan: Plan, job: Job, cells: Sequence[str], needs: frozenset[str],
         "job": {
             "id": job.id,
             "task": job.task.to_json(),
-            "roles": {role: use.to_json() for role, use in job.roles.items()},
-            "builds": {role: job.roles[source].to_json() for role, source in job.builds.items()},
-            "scopes": {r: f"fit {job.roles[r].identity} on {job.roles[d].identity}" for r, d in job.builds.items()},
-            "fits": {role: fit_payload(plan.fits[fit]) for role, fit in job.fits.items()},
+            **_components(plan, job.roles, {r: job.roles[source] for r, source in job.builds.items()}, job.fits),
             "stages": dict(job.stages),
             "seed": job.seed,
             "scope": job.scope,

@@ -34,7 +34,12 @@ class Fit:
     @property
     def scope(self) -> str:
         """What its random streams hang on."""
-        return f"fit {self.model.identity} on {self.data.identity}"
+        return fit_scope(self.model, self.data)
+
+
+def fit_scope(model: Use, data: Use) -> str:
+    """What the random streams of building and fitting a model hang on."""
+    return f"fit {model.identity} on {data.identity}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +20,6 @@ WINDOW = 20
 """Steps whose mean loss is one point of the loss curve."""
 SAVE_EVERY = 200
 """Steps between checkpoints, a multiple of WINDOW."""
-
-
-class Checkpoint(Protocol):
-    """A place that outlives the process, for a fit that may be cut off."""
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        """Replace what is kept, all or nothing."""
-
-    def load(self) -> Mapping[str, Tensor] | None:
-        """What was last saved, None where nothing was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +107,7 @@ class Trainer:
             NotFinite: The loss diverges.
         """
         spec, images = data.spec(), torch.from_numpy(data.split("train", ctx).inputs)
-        checkpoint: Checkpoint | None = getattr(ctx, "checkpoint", None)
+        checkpoint = ctx.checkpoint
         kept = None if checkpoint is None else checkpoint.load()
         if kept is not None:
             self.restore(kept)

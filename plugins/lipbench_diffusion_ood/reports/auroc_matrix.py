@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lipbench_basics.figures import shorter
+
 from lipbench.api import Record
 
-from .drawing import shorter
 from .reading import Results, pair_name
 
 if TYPE_CHECKING:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the plots share: colours that colour-blind readers can tell apart, and figures of small panels with curves."""
+"""Small panels with a curve for each detector, one panel a pair."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+from lipbench_basics.figures import COLOURS, MARKERS, legend_below, panels, shorter
 
 from lipbench.api import Record
 
@@ -12,50 +14,10 @@ from .curves import Curve, names_apart
 from .reading import Pair, bounds, over_seeds, pair_name
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette without its yellow, which is too pale for lines.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
-"""More than colours, and of another number: what has the colour of another has another marker."""
 PANELS = 6
-
-
-def panels(count: int, *, width: float, height: float, across: int = 3) -> tuple[Figure, Sequence[Axes]]:
-    """A figure of equal panels, row by row; width and height of one panel in inches."""
-    from matplotlib.figure import Figure
-
-    columns = min(count, across)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(max(width * columns, 5.8), height * rows + 0.9), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
-    for unused in axes[count:]:
-        unused.remove()
-    return figure, axes[:count]
-
-
-def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend for all panels, each label once, under the figure and not wider than it."""
-    entries: dict[str, Artist] = {}
-    for panel in axes:
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    columns = max(1, int(figure.get_figwidth() / max(2.1, 0.55 + 0.066 * max(map(len, entries), default=0))))
-    figure.legend(
-        list(entries.values()), list(entries), loc="outside lower center", ncols=columns, frameon=False, fontsize="small"
-    )
-
-
-def shorter(text: str, most: int = 28) -> str:
-    """A long label without its middle.
-
-    >>> shorter("a" * 20 + "b" * 20, 11)
-    'aaaaa…bbbbb'
-    """
-    half = (most - 1) // 2
-    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
 
 
 def curve_panels(

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lipbench_basics.figures import COLOURS, legend_below, panels, shorter
+
 from lipbench.api import Record
 
-from .drawing import COLOURS, legend_below, panels, shorter
 from .reading import Grid, Results, mean, pair_name
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lipbench_basics.figures import panels, shorter
+
 from lipbench.api import Record
 
-from .drawing import panels, shorter
 from .reading import Pair, measured, pair_of
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lipbench_basics.figures import BLACK, GREY, legend_below, pages, panels, put, shorter, styles
+
 from lipbench.api import Record
 
 from .averages import Mean, over_seeds, within
-from .drawing import BLACK, GREY, legend_below, pages, panels, put, shorter, styles
 from .reading import Found, Results, Setting, said, varying
 
 if TYPE_CHECKING:

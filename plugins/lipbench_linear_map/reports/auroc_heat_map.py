@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lipbench_basics.figures import put, shorter, stem
+
 from lipbench.api import Record
 
-from .drawing import put, shorter, stem
 from .matrices import Matrix, Published, measured_matrix, published_matrix
 from .reading import Results
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lipbench_basics.figures import BLACK, GREY, legend_below, panels, put, room, shorter, stem, styles
+
 from lipbench.api import Record
 
-from .drawing import BLACK, GREY, legend_below, panels, put, room, shorter, stem, styles
 from .matrices import Matrix, Published, measured_matrix, published_matrix
 from .reading import Results
 

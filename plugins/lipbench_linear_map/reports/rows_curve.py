@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lipbench_basics.figures import BLACK, GREY, legend_below, log_ticks, pages, put, shorter, styles
+
 from lipbench.api import Record
 
 from .averages import mean
 from .derived import rows_and_columns
-from .drawing import BLACK, GREY, legend_below, log_ticks, pages, put, shorter, styles
 from .matrices import Pair
 from .reading import Results, Setting
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lipbench_basics.figures import BLUE, GREY, RED, legend_below, panels, put, shorter, stem
+
 from lipbench.api import Record
 
-from .drawing import BLUE, GREY, RED, legend_below, panels, put, shorter, stem
 from .reading import Point, Results, Setting
 
 if TYPE_CHECKING:

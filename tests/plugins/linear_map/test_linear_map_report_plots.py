@@ -245,7 +245,7 @@ def test_reports_need_no_torch_and_plots_no_screen() -> None:
         "    made = report([])\n"
         "    assert not list(getattr(made, 'rows', made))\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "from lipbench_linear_map.reports.drawing import panels\n"
+        "from lipbench_basics.figures import panels\n"
         "panels(2, width=2, height=2)\n"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
         "assert 'torch' not in sys.modules\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the plots share: colours that colour-blind readers can tell apart, markers, and figures of small panels."""
+"""What the plots of several plugins share: colours that colour-blind readers can tell apart, markers, small panels."""
 
 from __future__ import annotations
 
