@@ -47,7 +47,7 @@ class Case:
         """Scores of in-domain and foreign images by distance."""
         x = torch.cat([self.inside, self.outside])
         found = self.lift(steps).reconstruct(self.model, x, ctx)
-        made = {d: lmd.score(x, self.model, {}, found, ctx).scores for d, lmd in DETECTORS.items()}
+        made = {d: lmd.score(x, self.model, {}, {"reconstructions": found}, ctx).scores for d, lmd in DETECTORS.items()}
         return {d: (s[: len(self.inside)], s[len(self.inside) :]) for d, s in made.items()}
 
 

@@ -6,14 +6,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from lipbench.api import Context, Method, Model, stable_seed
+from lipbench.api import Context, InvalidInput, Method, Model, stable_seed
 
 Tensors = Mapping[str, Tensor]
+Made = Literal["nothing", "reconstructions", "densities"]
+"""What a lift makes of images, and what a detector needs of it."""
 
 
 class Backbone(Model):
@@ -42,6 +44,8 @@ class Denoiser(Backbone):
     """A diffusion model: predicts the noise in a noisy image. Inside, images are scaled to [-1, 1]."""
 
     schedule: Schedule
+    loss_curve: Tensor = torch.zeros(0)
+    """Loss of the training, in order; empty where there was none."""
 
     @abstractmethod
     def eps(self, x: Tensor, t: Tensor) -> Tensor:
@@ -53,22 +57,30 @@ class Denoiser(Backbone):
 
 
 class Lift(Method):
-    """Takes images off the manifold and lets a diffusion model map them back."""
+    """Takes images somewhere by a backbone: off the manifold and back again, or all the way into noise."""
+
+    makes: ClassVar[Made] = "reconstructions"
+    """What detectors find."""
+    reads: ClassVar[type[Backbone] | None] = None
+    """The class of backbone that it needs; None where it needs none."""
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the network for one image, all attempts together."""
+        """Evaluations of the network for one image, all attempts together; 0 where nothing is made."""
         raise NotImplementedError
 
     @abstractmethod
-    def reconstruct(self, denoiser: Denoiser, x: Tensor, ctx: Context) -> Tensor:
-        """(r, n, C, L, L) float32 in [0, 1]: r attempts for each of the images x (n, C, L, L) in [0, 1], on the CPU.
+    def lifted(self, backbone: Backbone, x: Tensor, ctx: Context) -> Tensors:
+        """What becomes of the images x (n, C, L, L) in [0, 1]; on the CPU.
+
+        `reconstructions` (r, n, C, L, L) float32 in [0, 1], r attempts for each; or `nats` (n,) float64, log densities of the
+        images scaled to [-1, 1]; or nothing. And `evaluations` of the network for one image, float64, where anything is made.
 
         The random numbers of an image hang on its content, the attempt and the seed (`image_generator`), never on its
         neighbours, so the result for an image is the same in any batch.
         """
 
-    def shown(self, denoiser: Denoiser, x: Tensor, ctx: Context) -> Tensor:
+    def shown(self, backbone: Backbone, x: Tensor, ctx: Context) -> Tensor:
         """(n, C, L, L) in [0, 1]: what the first attempt leaves of the images, for a reader to look at."""
         return x
 
@@ -98,22 +110,43 @@ class Detector(Method):
 
     reads: ClassVar[type[Backbone] | None] = None
     """The class of backbone that it needs; None where it needs none."""
-    lifts: ClassVar[bool] = False
-    """True where it reads reconstructions."""
+    needs: ClassVar[Made] = "nothing"
+    """What it needs of a lift."""
 
-    def share(self, reconstructions: Tensor | None) -> float:
-        """Which share of the stored reconstructions (r, n, C, L, L) it reads, and so pays for."""
-        return 0.0 if reconstructions is None or not self.lifts else 1.0
+    def share(self, lifted: Tensors) -> float:
+        """Which share of what was lifted it reads, and so pays for."""
+        return float(self.needs != "nothing")
 
     def calibrate(self, train: Tensor, backbone: Backbone | None, ctx: Context) -> Tensors:
         """What is learned from in-domain training images (n, C, L, L) beside the backbone: moments, neighbours."""
         return {}
 
     @abstractmethod
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
-        """Score images x (n, C, L, L) in [0, 1]; `reconstructions` is (r, n, C, L, L) where `lifts` is True."""
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
+        """Score images x (n, C, L, L) in [0, 1]; `lifted` is what `Lift.lifted` made of them, where it needs that."""
+
+
+class DensityDetector(Detector):
+    """A detector that reads log densities, which the lift `probability_flow` gives."""
+
+    reads = Denoiser
+    needs = "densities"
+
+    def calibrate_densities(self, train: Tensor, backbone: Backbone, lift: Lift, ctx: Context) -> Tensors:
+        """What is learned from in-domain training images (n, C, L, L), with the lift to get their densities."""
+        return {}
+
+
+def denoiser_of(backbone: Backbone | None, who: str) -> Denoiser:
+    """The diffusion model that somebody reads.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    if not isinstance(backbone, Denoiser):
+        found = "none" if backbone is None else type(backbone).__name__
+        raise InvalidInput(f"{who} reads a diffusion model, found {found}; write a backbone such as use: diffusion_unet")
+    return backbone
 
 
 def image_generator(image: Tensor, attempt: int, ctx: Context) -> torch.Generator:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+TRAITS = ("intensity", "complexity")
+
 
 @dataclass(frozen=True, kw_only=True)
 class OODScores:
@@ -20,6 +22,14 @@ class OODScores:
     """Evaluations of the network for one image, reconstructions included."""
     seconds: float
     """Seconds for one image on this machine, reconstructions included; the only number here that a rerun changes."""
+    inside_labels: Tensor | None
+    """(n,) int64 classes, for tables by class alone; None where the set has none."""
+    outside_labels: Tensor | None
+    """(m,) int64."""
+    inside_traits: Tensor
+    """(n, 2) float64, the columns of `TRAITS`: mean of the pixels, and bits of the image compressed by zlib."""
+    outside_traits: Tensor
+    """(m, 2)."""
     inside_images: Tensor
     """(k, C, L, L) the first in-domain images, in [0, 1]."""
     outside_images: Tensor
@@ -32,3 +42,7 @@ class OODScores:
     """(r, k, C, L, L) their reconstructions; None where nothing is reconstructed."""
     outside_mapped: Tensor | None
     """(r, k, C, L, L)."""
+    samples: Tensor | None = None
+    """(k, C, L, L) images in [0, 1] that the diffusion model draws; None where the backbone is none, or nothing is mapped."""
+    loss_curve: Tensor | None = None
+    """Loss of its training, in order; None likewise."""

@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lipbench.api import Context, InvalidInput, NotApplicable, NotFinite
+from lipbench.api import Context, InvalidInput, NotFinite
 
-from .base import Denoiser, Lift, image_generator
+from .base import Backbone, Denoiser, Lift, Tensors, denoiser_of, image_generator
 from .masks import Mask, known_pixels
 from .noise import RowNoise
 from .replacement import Convention, inpaint, inpainting_blocks
@@ -31,6 +31,8 @@ RELEASE_LAST_TIME = 1e-3
 class _Sampled(Lift):
     """A lift whose map is a sampler; all attempts of all images go through the network as rows of the same batches."""
 
+    reads = Denoiser
+
     def __init__(
         self, *, attempts: int, sampler: Kind, steps: int, grid: Grid, eta: float, variance: Variance, clip: bool
     ) -> None:
@@ -45,6 +47,11 @@ class _Sampled(Lift):
     def evaluations(self) -> int:
         """Evaluations of the network for one image, all attempts together."""
         return self.attempts * self.steps
+
+    def lifted(self, backbone: Backbone, x: Tensor, ctx: Context) -> Tensors:
+        """`reconstructions` (r, n, C, L, L) of images x (n, C, L, L) in [0, 1], and `evaluations`."""
+        found = self.reconstruct(denoiser_of(backbone, type(self).__name__), x, ctx)
+        return {"reconstructions": found, "evaluations": torch.tensor(self.evaluations, dtype=torch.float64)}
 
     @torch.inference_mode()
     def reconstruct(self, denoiser: Denoiser, x: Tensor, ctx: Context) -> Tensor:
@@ -152,7 +159,7 @@ class Inpaint(_Sampled):
         """Evaluations for one image: attempts x steps x resamplings."""
         return self.attempts * self.steps * self.resamplings
 
-    def shown(self, denoiser: Denoiser, x: Tensor, ctx: Context) -> Tensor:
+    def shown(self, backbone: Backbone, x: Tensor, ctx: Context) -> Tensor:
         """The images with grey for what the first attempt masks."""
         generators = [image_generator(image, 0, ctx) for image in x]
         known = known_pixels(
@@ -227,10 +234,10 @@ class DenoiseFrom(_Sampled):
         super().__init__(attempts=attempts, sampler=sampler, steps=steps, grid=grid, eta=eta, variance=variance, clip=clip)
         self.t = t
 
-    def shown(self, denoiser: Denoiser, x: Tensor, ctx: Context) -> Tensor:
+    def shown(self, backbone: Backbone, x: Tensor, ctx: Context) -> Tensor:
         """The images at the level of noise from which they are denoised, cut to [0, 1]."""
         generators = [image_generator(image, 0, ctx) for image in x]
-        start = self._plan(denoiser)[0].start
+        start = self._plan(denoiser_of(backbone, type(self).__name__))[0].start
         noise = RowNoise(generators, tuple(x.shape[1:]), 1, "cpu")()
         return _unsigned(_signed(x) * start.signal + noise * start.noise).clamp(0, 1)
 
@@ -253,22 +260,18 @@ class DenoiseFrom(_Sampled):
 
 
 class NoLift(Lift):
-    """No reconstruction, for detectors that read the images alone; costs no evaluation."""
+    """Nothing is lifted, for detectors that read the images alone; costs no evaluation."""
+
+    makes = "nothing"
 
     @property
     def evaluations(self) -> int:
         """None."""
         return 0
 
-    def reconstruct(self, denoiser: Denoiser, x: Tensor, ctx: Context) -> Tensor:
-        """Always refuses.
-
-        Raises:
-            NotApplicable: There is nothing to reconstruct with.
-        """
-        raise NotApplicable(
-            "no_lift makes no reconstructions, and this detector reads them; write lift: inpaint or denoise_from"
-        )
+    def lifted(self, backbone: Backbone, x: Tensor, ctx: Context) -> Tensors:
+        """Nothing."""
+        return {}
 
 
 def _signed(images: Tensor) -> Tensor:

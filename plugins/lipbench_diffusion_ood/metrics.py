@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Annotated, Literal
 
 import numpy as np
 from lipbench_basics.statistics import clopper_pearson, delong, tpr_at_fpr
 from pydantic import Field
-from torch import Tensor
 
-from lipbench.api import Context, Interval, Metric, NotApplicable, Value
+from lipbench.api import Context, Interval, Metric, Value
 
 from .evidence import OODScores
 
@@ -156,57 +153,3 @@ class Seconds(Metric):
     def compute(self, evidence: OODScores, ctx: Context) -> Value:
         """Lower is better."""
         return Value(value=evidence.seconds, direction="lower", unit="s / image")
-
-
-class Reconstructions(Metric):
-    """Mean squared difference between in-domain images and their reconstructions, with a sheet of some images to look at.
-
-    The sheet is a PNG in the extras: rows are the original, what the lift leaves of it, and two reconstructions; the left half
-    has in-domain images, the right half foreign ones.
-    """
-
-    def compute(self, evidence: OODScores, ctx: Context) -> Value:
-        """Without a direction: a good detector needs it small inside and large outside; the extras have the latter."""
-        if evidence.inside_mapped is None or evidence.outside_mapped is None:
-            raise NotApplicable("reconstructions: nothing is reconstructed here; leave the metric out of this block")
-        inside = _squares(evidence.inside_images, evidence.inside_mapped)
-        outside = _squares(evidence.outside_images, evidence.outside_mapped)
-        rows = [
-            _row(evidence.inside_images, evidence.outside_images),
-            _row(evidence.inside_lifted, evidence.outside_lifted),
-            *(_row(a, b) for a, b in zip(evidence.inside_mapped[:2], evidence.outside_mapped[:2], strict=True)),
-        ]
-        return Value(
-            value=inside,
-            direction="none",
-            unit="mean square of [0,1] pixels",
-            extras={
-                "outside": outside,
-                "images": [len(x) for x in (evidence.inside_images, evidence.outside_images)],
-                "sheet": _png(np.concatenate(rows, 0)),
-            },
-        )
-
-
-def _squares(x: Tensor, mapped: Tensor) -> float:
-    return float((mapped.double() - x.double()).square().mean())
-
-
-def _row(inside: Tensor, outside: Tensor) -> np.ndarray:
-    """(L, w, C) images side by side, a white column between the two kinds."""
-    tiles = [image.permute(1, 2, 0).numpy() for image in inside]
-    gap = np.ones((tiles[0].shape[0], 2, tiles[0].shape[2]), dtype=np.float32)
-    tiles += [gap, *(image.permute(1, 2, 0).numpy() for image in outside)]
-    return np.concatenate(tiles, 1)
-
-
-def _png(picture: np.ndarray) -> str:
-    """A picture (h, w, 1 or 3) in [0, 1] as base64 of a PNG; empty where no library can write one."""
-    try:
-        from PIL import Image
-    except ImportError:
-        return ""
-    bytes_ = (picture.clip(0, 1) * 255).round().astype(np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(bytes_[..., 0] if bytes_.shape[-1] == 1 else bytes_).save(out, format="PNG", optimize=True)
-    return base64.b64encode(out.getvalue()).decode()

@@ -11,12 +11,15 @@ _HERE = "lipbench_diffusion_ood"
 _TASK = "ood_detection"
 
 _METRICS = {
-    "ood_auroc": ("OODAuroc", "foreign against in-domain images"),
-    "aupr": ("Aupr", "precision and recall, with foreign or in-domain images as the positive ones"),
-    "fpr_at_tpr": ("FprAtTpr", "in-domain images flagged where 95 % of the foreign ones are found"),
-    "evaluations": ("Evaluations", "evaluations of the network for one image"),
-    "seconds": ("Seconds", "seconds for one image"),
-    "reconstructions": ("Reconstructions", "error of the reconstructions, and a sheet to look at"),
+    "ood_auroc": ("metrics:OODAuroc", "foreign against in-domain images"),
+    "aupr": ("metrics:Aupr", "precision and recall, with foreign or in-domain images as the positive ones"),
+    "fpr_at_tpr": ("metrics:FprAtTpr", "in-domain images flagged where 95 % of the foreign ones are found"),
+    "evaluations": ("metrics:Evaluations", "evaluations of the network for one image"),
+    "seconds": ("metrics:Seconds", "seconds for one image"),
+    "class_pairs": ("diagnostics:ClassPairs", "the worst pair of an in-domain and a foreign class"),
+    "score_drift": ("diagnostics:ScoreDrift", "how far in-domain scores follow brightness or complexity"),
+    "reconstructions": ("pictures:Reconstructions", "error of the reconstructions, and a sheet to look at"),
+    "denoising_loss": ("pictures:DenoisingLoss", "loss of the diffusion model, its curve, and a sheet of samples"),
 }
 _BACKBONES = {
     "diffusion_unet": ("unet:DiffusionUNet", "diffusion model, a U-Net that predicts the noise"),
@@ -24,14 +27,18 @@ _BACKBONES = {
     "autoencoder": ("autoencoder:Autoencoder", "convolutional autoencoder"),
     "vae": ("vae:Vae", "variational autoencoder"),
     "gan": ("gan:Gan", "small generative adversarial network"),
+    "masked_autoencoder": ("masked:MaskedAutoencoder", "convolutions that learned to fill in masked pixels"),
     "self_supervised": ("features:SelfSupervised", "convolutions that learned to tell rotations and flips"),
+    "pretrained_features": ("pretrained:PretrainedFeatures", "a network of yours that was trained elsewhere"),
     "random_features": ("features:RandomFeatures", "convolutions with random weights"),
     "no_backbone": ("none:NoBackbone", "nothing, for detectors that learn from the images alone"),
 }
 _LIFTS = {
-    "inpaint": ("Inpaint", "mask part of an image and let the diffusion model fill it in"),
-    "denoise_from": ("DenoiseFrom", "diffuse an image to a level of noise and denoise it again"),
-    "no_lift": ("NoLift", "no reconstruction, for detectors that read the images alone"),
+    "inpaint": ("lifts:Inpaint", "mask part of an image and let the diffusion model fill it in"),
+    "denoise_from": ("lifts:DenoiseFrom", "diffuse an image to a level of noise and denoise it again"),
+    "fill_in": ("fill:FillIn", "mask part of an image and let a network fill it in that was trained for just that"),
+    "probability_flow": ("flow:ProbabilityFlow", "carry an image into noise, with its log density on the way"),
+    "no_lift": ("lifts:NoLift", "nothing, for detectors that read the images alone"),
 }
 _DETECTORS = {
     "lmd": ("lmd:LiftMapDetect", "distance of an image from its reconstructions"),
@@ -61,12 +68,12 @@ def lipbench_components() -> Iterable[Component]:
         factory=f"{_HERE}.task:OODDetection",
         summary="which images come from elsewhere, without labels",
     )
-    for name, (cls, summary) in _METRICS.items():
-        yield Component(kind="metric", name=name, factory=f"{_HERE}.metrics:{cls}", summary=summary)
+    for name, (place, summary) in _METRICS.items():
+        yield Component(kind="metric", name=name, factory=f"{_HERE}.{place}", summary=summary)
     for name, (place, summary) in _BACKBONES.items():
         yield Component(kind="model", name=name, factory=f"{_HERE}.models.{place}", summary=summary, tags=("backbone",))
-    for name, (cls, summary) in _LIFTS.items():
-        yield Component(kind="method", name=name, factory=f"{_HERE}.lifts:{cls}", summary=summary, tags=("lift",))
+    for name, (place, summary) in _LIFTS.items():
+        yield Component(kind="method", name=name, factory=f"{_HERE}.{place}", summary=summary, tags=("lift",))
     for name, (place, summary) in _DETECTORS.items():
         yield Component(kind="method", name=name, factory=f"{_HERE}.detectors.{place}", summary=summary, tags=("detector",))
 

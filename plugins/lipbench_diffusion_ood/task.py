@@ -13,11 +13,15 @@ from torch import Tensor
 
 from lipbench.api import Context, Dataset, NotApplicable, NotFinite, Stage, Task
 
-from .base import Backbone, Denoiser, Detector, Lift, Tensors
+from .base import Backbone, Denoiser, DensityDetector, Detector, Lift, Tensors
+from .compression import compressed_bits
 from .evidence import OODScores
+from .noise import RowNoise
+from .samplers import denoise, noise_blocks, plan, time_grid
 
 _KEPT = 8
-"""Images whose reconstructions are shown."""
+"""Images that are shown: their reconstructions, and as many samples of the model."""
+_SAMPLE_STEPS = 100
 
 
 def _lifted(images: str) -> Stage:
@@ -28,6 +32,9 @@ def _lifted(images: str) -> Stage:
 def _scored(images: str, lifted: str) -> Stage:
     inputs = {"backbone": "backbone", "detector": "detector", "images": images, "in_dist": "in_dist"}
     return Stage(method="scored", inputs=inputs | {"lifted": lifted, "calibrated": "calibrated"}, params=("images",))
+
+
+_CALIBRATED = {"backbone": "backbone", "detector": "detector", "in_dist": "in_dist"}
 
 
 class OODDetection(Task):
@@ -50,7 +57,14 @@ class OODDetection(Task):
     stages: ClassVar[Mapping[str, Stage | tuple[Stage, ...]]] = {
         "in_lifted": _lifted("in_dist"),
         "out_lifted": _lifted("out_dist"),
-        "calibrated": Stage(method="calibrate", inputs={"backbone": "backbone", "detector": "detector", "in_dist": "in_dist"}),
+        "drawn": Stage(
+            method="drawn", inputs={"backbone": "backbone", "in_dist": "in_dist"}, only={"lift.makes": ("reconstructions",)}
+        ),
+        "calibrated": (
+            # Other detectors learn the same whatever the lift, and learn it once.
+            Stage(method="calibrate_densities", inputs=_CALIBRATED | {"lift": "lift"}, only={"detector.needs": ("densities",)}),
+            Stage(method="calibrate", inputs=_CALIBRATED),
+        ),
         "in_scores": _scored("in_dist", "in_lifted"),
         "out_scores": _scored("out_dist", "out_lifted"),
     }
@@ -59,20 +73,37 @@ class OODDetection(Task):
         self.images = images
 
     def lifted(self, backbone: Backbone, lift: Lift, images: Dataset, in_dist: Dataset, ctx: Context) -> Tensors:
-        """Reconstructions of the test images; nothing where the lift makes none."""
+        """What becomes of the test images; the seconds that it took."""
         _same_shape(in_dist, images)
-        if lift.evaluations == 0:
-            return {"seconds": torch.zeros((), dtype=torch.float64)}
+        _check(lift, backbone)
         x = self._test(images, ctx)
         start = time.perf_counter()
-        found = lift.reconstruct(_denoiser(backbone, lift), x, ctx)
-        seconds = torch.tensor((time.perf_counter() - start) / len(x), dtype=torch.float64)
-        return {"reconstructions": found, "seconds": seconds}
+        made = lift.lifted(backbone, x, ctx)
+        seconds = (time.perf_counter() - start) / len(x) if made else 0.0
+        return {**made, "seconds": torch.tensor(seconds, dtype=torch.float64)}
+
+    def drawn(self, backbone: Backbone, in_dist: Dataset, ctx: Context) -> Tensors:
+        """A few images that a diffusion model draws from nothing, and the loss curve of its training, for people to look at."""
+        if not isinstance(backbone, Denoiser):
+            return {}
+        steps = plan(backbone.schedule, time_grid(backbone.schedule, _SAMPLE_STEPS))
+        shape, draws = in_dist.spec().shape, [ctx.generator(f"sample {i}") for i in range(_KEPT)]
+        noise = RowNoise(draws, shape, 1 + noise_blocks(steps), ctx.device)
+        samples = denoise(backbone, noise() * steps[0].start.noise, steps, noise)
+        return {"samples": samples.add(1).div(2).clamp(0, 1).cpu(), "loss_curve": backbone.loss_curve.float()}
 
     def calibrate(self, backbone: Backbone, detector: Detector, in_dist: Dataset, ctx: Context) -> Tensors:
         """What the detector learns from in-domain training images beside the backbone."""
         _check(detector, backbone)
         return detector.calibrate(unit(in_dist, "train", ctx), backbone, ctx)
+
+    def calibrate_densities(
+        self, backbone: Backbone, lift: Lift, detector: DensityDetector, in_dist: Dataset, ctx: Context
+    ) -> Tensors:
+        """The same for a detector that reads densities."""
+        _check(detector, backbone)
+        _suits(lift, detector)
+        return detector.calibrate_densities(unit(in_dist, "train", ctx), backbone, lift, ctx)
 
     def scored(
         self,
@@ -87,12 +118,11 @@ class OODDetection(Task):
         """Scores of the test images."""
         _same_shape(in_dist, images)
         _check(detector, backbone)
-        reconstructions = lifted.get("reconstructions")
-        if detector.lifts and reconstructions is None:
-            raise NotApplicable(f"{type(detector).__name__} reads reconstructions; fill the role lift with one that makes some")
+        if detector.needs != "nothing" and _KEYS[detector.needs] not in lifted:
+            raise NotApplicable(_lacking(detector))
         x = self._test(images, ctx)
         start = time.perf_counter()
-        found = detector.score(x, backbone, calibrated, reconstructions if detector.lifts else None, ctx)
+        found = detector.score(x, backbone, calibrated, lifted if detector.needs != "nothing" else {}, ctx)
         seconds = (time.perf_counter() - start) / len(x)
         if not bool(found.scores.isfinite().all()):
             row = int((~found.scores.isfinite()).nonzero()[0])
@@ -113,28 +143,44 @@ class OODDetection(Task):
         in_scores: Tensors,
         out_scores: Tensors,
         ctx: Context,
+        drawn: Tensors | None = None,
     ) -> OODScores:
         """Put the scores of both sets side by side."""
         cost = (in_scores["cost"] + out_scores["cost"]) / 2
-        lifting = float(in_lifted["seconds"] + out_lifted["seconds"]) / 2
-        used = detector.share(in_lifted.get("reconstructions"))
-        x, y = (self._test(data, ctx)[:_KEPT] for data in (in_dist, out_dist))
+        used = detector.share(in_lifted)
+        lifting = {
+            name: sum(float(lifted.get(name, 0.0)) for lifted in (in_lifted, out_lifted)) / 2
+            for name in ("evaluations", "seconds")
+        }
+        whole, labels = zip(*(self._labelled(data, ctx) for data in (in_dist, out_dist)), strict=True)
+        x, y = (images[:_KEPT] for images in whole)
+        traits = [torch.stack([images.double().mean((1, 2, 3)), compressed_bits(images, "zlib")], 1) for images in whole]
         return OODScores(
             inside=in_scores["scores"],
             outside=out_scores["scores"],
             # Rounded, since a share such as 3/11 of 55 evaluations is a whole number only without rounding errors.
-            evaluations=float(cost[0]) + round(used * lift.evaluations, 6),
-            seconds=float(cost[1]) + used * lifting,
+            evaluations=float(cost[0]) + round(used * lifting["evaluations"], 6),
+            seconds=float(cost[1]) + used * lifting["seconds"],
+            inside_labels=labels[0],
+            outside_labels=labels[1],
+            inside_traits=traits[0],
+            outside_traits=traits[1],
             inside_images=x,
             outside_images=y,
             inside_mapped=_some(in_lifted),
             outside_mapped=_some(out_lifted),
-            inside_lifted=_shown(lift, backbone, x, ctx),
-            outside_lifted=_shown(lift, backbone, y, ctx),
+            inside_lifted=lift.shown(backbone, x, ctx),
+            outside_lifted=lift.shown(backbone, y, ctx),
+            samples=(drawn or {}).get("samples"),
+            loss_curve=(drawn or {}).get("loss_curve"),
         )
 
     def _test(self, data: Dataset, ctx: Context) -> Tensor:
-        return unit(data, "test", ctx)[: self.images]
+        return self._labelled(data, ctx)[0]
+
+    def _labelled(self, data: Dataset, ctx: Context) -> tuple[Tensor, Tensor | None]:
+        images, labels = labelled(data, "test", ctx)
+        return images[: self.images], None if labels is None else labels[: self.images]
 
 
 def unit(data: Dataset, split: str, ctx: Context) -> Tensor:
@@ -143,27 +189,21 @@ def unit(data: Dataset, split: str, ctx: Context) -> Tensor:
     Raises:
         NotApplicable: They are no images, or no squares.
     """
+    return labelled(data, split, ctx)[0]
+
+
+def labelled(data: Dataset, split: str, ctx: Context) -> tuple[Tensor, Tensor | None]:
+    """The same with their classes (n,) int64, where there are any.
+
+    Raises:
+        NotApplicable: They are no images, or no squares.
+    """
     spec = data.spec()
     if len(spec.shape) != 3 or spec.shape[1] != spec.shape[2]:
         raise NotApplicable(f"images are (channels, size, size); {type(data).__name__} has rows of shape {spec.shape}")
-    x = torch.from_numpy(data.split(split, ctx).inputs)
-    return (x - spec.low) / (spec.high - spec.low)
-
-
-def _shown(lift: Lift, backbone: Backbone, x: Tensor, ctx: Context) -> Tensor:
-    return x if lift.evaluations == 0 else lift.shown(_denoiser(backbone, lift), x, ctx)
-
-
-def _denoiser(backbone: Backbone, lift: Lift) -> Denoiser:
-    """The diffusion model that a lift needs.
-
-    Raises:
-        NotApplicable: The backbone is none.
-    """
-    if not isinstance(backbone, Denoiser):
-        who, what = type(lift).__name__, type(backbone).__name__
-        raise NotApplicable(f"{who} maps images back by a diffusion model, the backbone is a {what}; write lift: no_lift here")
-    return backbone
+    part = data.split(split, ctx)
+    images = (torch.from_numpy(part.inputs) - spec.low) / (spec.high - spec.low)
+    return images, None if part.targets is None else torch.from_numpy(part.targets)
 
 
 def _same_shape(in_dist: Dataset, images: Dataset) -> None:
@@ -182,14 +222,33 @@ def _some(lifted: Tensors) -> Tensor | None:
     return None if found is None else found[:, :_KEPT]
 
 
-def _check(detector: Detector, backbone: Backbone) -> None:
-    """Refuse a detector that cannot read this backbone.
+_KEYS = {"reconstructions": "reconstructions", "densities": "nats"}
+_LIFTS = {"reconstructions": "reconstructions; fill the role lift with inpaint or denoise_from",
+          "densities": "log densities; fill the role lift with probability_flow"}  # fmt: skip
+
+
+def _suits(lift: Lift, detector: Detector) -> None:
+    """Refuse a lift that does not make what the detector needs.
+
+    Raises:
+        NotApplicable: With lifts that do.
+    """
+    if detector.needs not in ("nothing", lift.makes):
+        raise NotApplicable(_lacking(detector))
+
+
+def _lacking(detector: Detector) -> str:
+    return f"{type(detector).__name__} reads {_LIFTS[detector.needs]}"
+
+
+def _check(who: Lift | Detector, backbone: Backbone) -> None:
+    """Refuse a backbone that a lift or a detector cannot read.
 
     Raises:
         NotApplicable: With the class that it needs.
     """
-    if detector.reads is not None and not isinstance(backbone, detector.reads):
+    if who.reads is not None and not isinstance(backbone, who.reads):
         raise NotApplicable(
-            f"{type(detector).__name__} reads a {detector.reads.__name__}, the backbone is a {type(backbone).__name__}; "
-            "choose another backbone in this block"
+            f"{type(who).__name__} reads a {who.reads.__name__}, the backbone is a {type(backbone).__name__}; "
+            f"choose another backbone in this block{', or write lift: no_lift' if isinstance(who, Lift) else ''}"
         )

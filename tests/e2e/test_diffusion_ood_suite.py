@@ -37,16 +37,16 @@ from lipbench_diffusion_ood.base import Detector, Scored
 
 
 class Waits(Detector):
-    lifts = True
+    needs = "reconstructions"
 
     def __init__(self, *, gate: str) -> None:
         self.gate = gate
 
-    def score(self, x, backbone, calibrated, reconstructions, ctx):
+    def score(self, x, backbone, calibrated, lifted, ctx):
         Path(self.gate + ".waiting").touch()
         while not Path(self.gate).exists():
             time.sleep(0.02)
-        return Scored(scores=(reconstructions - x).double().square().mean((0, 2, 3, 4)))
+        return Scored(scores=(lifted["reconstructions"] - x).double().square().mean((0, 2, 3, 4)))
 
 
 @hookimpl

@@ -21,6 +21,7 @@ _KIND = {2051: "images", 2049: "labels"}
 _SUFFIX = {"images": "images-idx3-ubyte", "labels": "labels-idx1-ubyte"}
 # A header that claims more rows than this is broken; without a limit it would decide how much memory is asked for.
 _MOST_ROWS = 10_000_000
+_SIDE = 28
 
 
 def read_idx(path: Path, kind: str) -> np.ndarray:
@@ -66,7 +67,7 @@ def _sizes(path: Path, head: bytes, kind: str, axes: int) -> tuple[int, ...]:
     sizes = tuple(int.from_bytes(head[i : i + 4], "big") for i in range(4, len(head), 4))
     if sizes[0] > _MOST_ROWS:
         raise InvalidInput(f"{path} is damaged: its header claims {sizes[0]:,} rows")
-    if kind == "images" and sizes[1:] != (28, 28):
+    if kind == "images" and sizes[1:] != (_SIDE, _SIDE):
         raise InvalidInput(f"{path} holds images of {sizes[1]}x{sizes[2]} pixels, 28x28 belong here")
     return sizes
 
@@ -76,16 +77,22 @@ def _magic(kind: str) -> int:
 
 
 class _Idx(Dataset):
-    """28x28 grey images of ten classes in the folder layout that torchvision uses."""
+    """Grey images of ten classes in the folder layout that torchvision uses."""
 
     folder: ClassVar[str]
 
-    def __init__(self, *, root: str | None = None, count: Annotated[int, Field(ge=1)] | None = None) -> None:
-        self.root, self.count = root, count
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        count: Annotated[int, Field(ge=1)] | None = None,
+        size: Annotated[int, Field(ge=4, le=256)] = _SIDE,
+    ) -> None:
+        self.root, self.count, self.size = root, count, size
 
     def spec(self) -> DataSpec:
         """8-bit grey images of ten classes."""
-        return DataSpec(shape=(1, 28, 28), low=0.0, high=255.0, unit=255.0, classes=10)
+        return DataSpec(shape=(1, self.size, self.size), low=0.0, high=255.0, unit=255.0, classes=10)
 
     def files(self) -> Sequence[Path]:
         """Images and labels of both splits."""
@@ -102,7 +109,20 @@ class _Idx(Dataset):
             row = int(np.argmax(labels > 9))
             raise InvalidInput(f"{labels_file} is mislabelled: row {row} has label {labels[row]}, 0..9 are possible")
         images, labels = images[: self.count], labels[: self.count]
-        return Split(inputs=images[:, None].astype(np.float32), targets=labels.astype(np.int64))
+        return Split(inputs=self._resized(images[:, None]), targets=labels.astype(np.int64))
+
+    def _resized(self, images: np.ndarray) -> np.ndarray:
+        """(n, 1, size, size) float32 in 0..255, in whole levels as the files have them."""
+        if self.size == _SIDE:
+            return images.astype(np.float32)
+        import torch
+
+        size = (self.size, self.size)
+        # Smoothed where it shrinks, as image libraries do; in parts, because a whole split is 60,000 images.
+        parts = torch.from_numpy(images.astype(np.float32)).split(4096)
+        enlarged = [torch.nn.functional.interpolate(p, size=size, mode="bilinear", antialias=True) for p in parts]
+        resized: np.ndarray = torch.cat(enlarged).round().numpy()
+        return resized
 
     def _file(self, split: str, kind: str) -> Path:
         """The file, plain or gzipped, in `<root>/<folder>/raw` or `<root>/<folder>`."""
@@ -122,6 +142,7 @@ class Mnist(_Idx):
     Args:
         root: Folder with the folder `MNIST`; null for `$LIPBENCH_DATA`, else `./data`.
         count: Use only the first rows of each split; null for all.
+        size: Height and width to which the images are resized, bilinearly.
 
     Source: Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits.
     """
@@ -136,6 +157,7 @@ class FashionMnist(_Idx):
     Args:
         root: Folder with the folder `FashionMNIST`; null for `$LIPBENCH_DATA`, else `./data`.
         count: Use only the first rows of each split; null for all.
+        size: Height and width to which the images are resized, bilinearly.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, arXiv:1708.07747.
     """
@@ -150,6 +172,7 @@ class Kmnist(_Idx):
     Args:
         root: Folder with the folder `KMNIST`; null for `$LIPBENCH_DATA`, else `./data`.
         count: Use only the first rows of each split; null for all.
+        size: Height and width to which the images are resized, bilinearly.
 
     Source: T. Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv:1812.01718.
     """

@@ -53,9 +53,7 @@ class AnoGan(Detector):
     ) -> None:
         self.weight, self.steps, self.restarts, self.lr, self.residual = weight, steps, restarts, lr, residual
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """The lowest losses (n,); the extras have the lowest of each start as `starts`, (restarts, n).
 
         Raises:

@@ -28,9 +28,7 @@ class AeMse(Detector):
 
     reads: ClassVar[type[Backbone] | None] = Autoencoder
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Mean over pixels and channels of the squared difference, (n,).
 
         Raises:
@@ -79,9 +77,7 @@ class AeMahalanobis(Detector):
         spread = torch.where(spread > 0, spread, 1.0)
         return {"mean": mean, "whiten": whiten, "centre": terms.mean(1), "spread": spread}
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Sum of the two standardised terms, (n,); the extras have the terms themselves as `mahalanobis` and `mse`.
 
         Raises:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lipbench.api import Context, InvalidInput, NotFinite
 
-from ..base import Backbone, Denoiser, image_generator
+from ..base import image_generator
 
 CALIBRATION_IMAGES = 1000
 """Most in-domain training images that a detector calibrates on."""
@@ -35,18 +35,6 @@ def noise(x: Tensor, count: int, ctx: Context) -> Tensor:
     for row, image in zip(drawn, x, strict=True):
         torch.randn(row.shape, generator=image_generator(image, _ATTEMPT, ctx), dtype=x.dtype, out=row)
     return drawn.transpose(0, 1).contiguous().to(x.device)
-
-
-def denoiser_of(backbone: Backbone | None, detector: str) -> Denoiser:
-    """The diffusion model that a detector reads.
-
-    Raises:
-        InvalidInput: It is something else.
-    """
-    if not isinstance(backbone, Denoiser):
-        found = "none" if backbone is None else type(backbone).__name__
-        raise InvalidInput(f"{detector} reads a diffusion model, found {found}; write a backbone such as use: diffusion_unet")
-    return backbone
 
 
 def checked(scores: Tensor, detector: str) -> Tensor:

@@ -26,9 +26,7 @@ class MeanIntensity(Detector):
         """Mean over up to 1000 training images."""
         return {"mean": calibration_images(train, ctx).double().mean()[None]}
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Absolute differences; the means are kept as an extra."""
         means = x.flatten(1).double().mean(1)
         scores = (means - calibrated["mean"]).abs()
@@ -67,9 +65,7 @@ class PrincipalComponents(Detector):
         _, _, vectors = torch.linalg.svd(rows - mean, full_matrices=False)
         return {"mean": mean, "components": vectors[: self.components].clone()}
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Mean squared residuals."""
         mean, vectors = calibrated["mean"], calibrated["components"]
         centred = like_training(x, len(mean), "pca_mse") - mean

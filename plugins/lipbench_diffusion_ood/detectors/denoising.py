@@ -11,11 +11,11 @@ from torch import Tensor
 
 from lipbench.api import Context
 
-from ..base import Backbone, Denoiser, Detector, Scored, Tensors
+from ..base import Backbone, Denoiser, Detector, Scored, Tensors, denoiser_of
 from ..distances.pairs import MeanSquared
 from ..distances.perceptual import PerceptualDenoiser
 from ..models.fitting import parts
-from .common import calibration_images, checked, denoiser_of, noise
+from .common import calibration_images, checked, noise
 
 # Numbers in the noisy images that go through the network together; bounds the memory.
 _AT_ONCE = 2**17
@@ -41,9 +41,7 @@ class NoiseError(Detector):
         self.times = times
 
     @torch.inference_mode()
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Mean squared errors; those of each time are kept as an extra (times, n)."""
         denoiser = denoiser_of(backbone, "eps_mse")
         t = (torch.arange(1, self.times + 1, device=ctx.device, dtype=torch.float64) - 0.5).div(self.times).to(x.dtype)
@@ -100,9 +98,7 @@ class MultiLevel(Detector):
         errors = self.errors(calibration_images(train, ctx, self.images), denoiser_of(backbone, "multi_t"), ctx)
         return {"mean": errors.mean(1), "std": errors.std(1).clamp(min=_TINY)}
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Mean standardised error; the errors themselves are kept as an extra (levels or twice as many, n)."""
         errors = self.errors(x, denoiser_of(backbone, "multi_t"), ctx)
         z = (errors - calibrated["mean"][:, None]) / calibrated["std"][:, None]

@@ -16,6 +16,7 @@ from ..distances.perceptual import denoiser_layers
 from ..models.autoencoder import Autoencoder
 from ..models.features import FeatureNet
 from ..models.fitting import parts
+from ..models.pretrained import PretrainedFeatures
 from .common import calibration_images, checked, like_training
 
 Source = Literal["pixels", "backbone"]
@@ -64,6 +65,8 @@ def embed(x: Tensor, backbone: Backbone | None, ctx: Context) -> Tensor:
         return backbone.to(ctx.device).embedding(x)
     if isinstance(backbone, Autoencoder):
         return backbone.to(ctx.device).encode(x)
+    if isinstance(backbone, PretrainedFeatures):
+        return backbone.embedding(x)
     if isinstance(backbone, Denoiser):
         return torch.cat([f.mean((2, 3)) for f in denoiser_layers(backbone)(x)], dim=1)
     found = "none" if backbone is None else type(backbone).__name__
@@ -116,9 +119,7 @@ class Mahalanobis(_Featured):
         whiten = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=factor.dtype), upper=False).T.contiguous()
         return {"mean": mean, "whiten": whiten}
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Squared distances."""
         mean = calibrated["mean"]
         rows = like_training(self.vectors(x, backbone, ctx), len(mean), "mahalanobis")
@@ -157,9 +158,7 @@ class NearestNeighbors(_Featured):
             raise InvalidInput(f"knn: {len(rows)} training images have no neighbour k: {self.k}; write a smaller k:")
         return {"neighbours": rows}
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Distances to the k-th neighbour."""
         known = calibrated["neighbours"].to(ctx.device)
         rows = like_training(self._vectors(x, backbone, ctx), known.shape[1], "knn").to(ctx.device)

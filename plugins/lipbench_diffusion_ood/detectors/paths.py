@@ -13,10 +13,10 @@ from torch import Tensor
 
 from lipbench.api import Context, InvalidInput
 
-from ..base import Backbone, Denoiser, Detector, Scored, Tensors
+from ..base import Backbone, Denoiser, Detector, Scored, Tensors, denoiser_of
 from ..models.fitting import parts
 from ..schedules import first_time
-from .common import calibration_images, checked, denoiser_of
+from .common import calibration_images, checked
 
 _AT_ONCE = 2**17
 _TINY = 1e-12
@@ -64,9 +64,7 @@ class PathStatistics(Detector):
         density = _mixture(z, self.components, ctx) if self.statistics == "6d" else {"points": z}
         return {"mean": mean, "std": std, **density}
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Negative log densities; the statistics are kept as an extra, (1 or 6, n)."""
         found = self.path(x, denoiser_of(backbone, "path_stat"), ctx)
         z = (found - calibrated["mean"]) / calibrated["std"]

@@ -48,9 +48,7 @@ class LikelihoodRegret(Detector):
     ) -> None:
         self.steps, self.samples, self.lr = steps, samples, lr
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
         """Regrets (n,) in nats; the extras have the encoder's bound as `elbo`.
 
         Raises:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
@@ -147,7 +148,8 @@ def required(backbone: Backbone | None, kind: type[Own], x: Tensor, detector: st
     """
     if not isinstance(backbone, kind):
         found = "no backbone" if backbone is None else _name(backbone)
-        raise InvalidInput(f"{detector} reads a fitted {kind.__name__}, but got {found}; write use: {kind.__name__.lower()}")
+        use = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+        raise InvalidInput(f"{detector} reads a fitted {kind.__name__}, but got {found}; write use: {use}")
     if tuple(x.shape[1:]) != backbone.shape:
         raise InvalidInput(
             f"{detector}: the images have shape {tuple(x.shape[1:])}, but the {_name(backbone)} was fitted on {backbone.shape}; "

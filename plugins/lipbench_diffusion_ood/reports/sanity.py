@@ -34,7 +34,7 @@ def sanity(records: Sequence[Record]) -> Iterator[str]:
             if other.value != r.value:
                 yield f"the same detector has {r.metric} {other.value!r} ({_where(other)}) and {r.value!r} ({_where(r)})"
         # The adaptive solver of a likelihood takes as many steps as an image needs.
-        if evaluations(r) is not None and "rk45" not in r.params.get("detector", {}).values():
+        if evaluations(r) is not None and r.params.get("lift", {}).get("method") != "rk45":
             other = cost.setdefault(_key(r, "backbone", "lift", "detector", seeded=False), r)
             if evaluations(other) != evaluations(r):
                 yield f"an image costs {evaluations(other):g} evaluations ({_where(other)}) and {evaluations(r):g} ({_where(r)})"

@@ -100,3 +100,14 @@ def test_plain_bytes_under_a_gz_name_are_refused(tmp_path: Path) -> None:
     file.write_bytes(idx_bytes(LABELS))
     with pytest.raises(InvalidInput, match="not a gzip file"):
         Mnist(root=str(tmp_path)).split("test", CTX)
+
+
+def test_images_are_resized_as_image_libraries_do(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for size in (32, 14):
+        data = Mnist(root=str(write(tmp_path / str(size))), size=size)
+        found = data.split("test", CTX).inputs
+        assert data.spec().shape == found.shape[1:] == (1, size, size)
+        for row in range(len(found)):
+            expected = image.fromarray(IMAGES[row]).resize((size, size), image.Resampling.BILINEAR)
+            assert np.abs(found[row, 0] - np.asarray(expected, dtype=np.float32)).max() <= 1

@@ -73,16 +73,14 @@ class Spy(Detector):
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
         self.train: list[Tensor] = []
-        self.given: list[tuple[Tensor, Tensors, Tensor | None]] = []
+        self.given: list[tuple[Tensor, Tensors, Tensors]] = []
 
     def calibrate(self, train: Tensor, backbone: Backbone | None, ctx: Context) -> Tensors:
         self.train.append(train)
         return {"mean": train.double().mean()}
 
-    def score(
-        self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, reconstructions: Tensor | None, ctx: Context
-    ) -> Scored:
-        self.given.append((x, calibrated, reconstructions))
+    def score(self, x: Tensor, backbone: Backbone | None, calibrated: Tensors, lifted: Tensors, ctx: Context) -> Scored:
+        self.given.append((x, calibrated, lifted))
         return Scored(scores=self.factor * x[:, 0, 0, 0].double(), evaluations=2)
 
 
@@ -96,6 +94,16 @@ def roles(**changes: Any) -> dict[str, Any]:
         "out_dist": field_images(scale=1.5),
     }
     return filled | changes
+
+
+def chosen(choices: Stage | tuple[Stage, ...], filled: Mapping[str, Any]) -> Stage | None:
+    """The first stage whose conditions hold, as in a plan."""
+
+    def holds(stage: Stage) -> bool:
+        said = {key: getattr(type(filled[key.split(".")[0]]), key.split(".")[1]) for key in stage.only}
+        return all(said[key] in allowed for key, allowed in stage.only.items())
+
+    return next((s for s in ((choices,) if isinstance(choices, Stage) else choices) if holds(s)), None)
 
 
 @dataclass
@@ -117,8 +125,10 @@ class Lab:
 
     def stages(self, filled: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Tensors]:
         task, found = OODDetection(**params), dict[str, Tensors]()
-        for name, stage in OODDetection.stages.items():
-            assert isinstance(stage, Stage)
+        for name, choices in OODDetection.stages.items():
+            stage = chosen(choices, filled)
+            if stage is None:
+                continue
             inputs = {p: found[role] if role in found else filled[role] for p, role in stage.inputs.items()}
             known = {k: getattr(task, k) for k in stage.params}
             key = (stage.method, *((p, id(i)) for p, i in inputs.items()), *known.items())
@@ -139,6 +149,10 @@ def evidence(**changes: Any) -> OODScores:
     filled: dict[str, Any] = {
         "inside": torch.randn(60, generator=draw, dtype=torch.float64),
         "outside": torch.randn(50, generator=draw, dtype=torch.float64) + 1,
+        "inside_labels": torch.arange(60) % 3,
+        "outside_labels": torch.arange(50) % 2,
+        "inside_traits": torch.rand(60, 2, generator=draw, dtype=torch.float64),
+        "outside_traits": torch.rand(50, 2, generator=draw, dtype=torch.float64),
         "evaluations": 200.0,
         "seconds": 0.25,
         "inside_images": images(3, 1, 6, 6),

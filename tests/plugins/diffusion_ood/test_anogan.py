@@ -45,7 +45,7 @@ def test_squared_loss_of_a_linear_generator_is_the_distance_to_its_range() -> No
     rows = x.flatten(1).double() - 0.5
     basis = torch.linalg.qr(gan.W.double())[0]
     expected = (rows - rows @ basis @ basis.T).square().sum(1)
-    found = AnoGan(weight=0, residual="squared", steps=400, lr=0.2).score(x, gan, {}, None, CTX)
+    found = AnoGan(weight=0, residual="squared", steps=400, lr=0.2).score(x, gan, {}, {}, CTX)
     torch.testing.assert_close(found.scores, expected, rtol=1e-5, atol=1e-5)
     assert found.extras["starts"].shape == (3, 20)
     torch.testing.assert_close(found.extras["starts"], expected.expand(3, 20), rtol=1e-4, atol=1e-4)
@@ -54,11 +54,11 @@ def test_squared_loss_of_a_linear_generator_is_the_distance_to_its_range() -> No
 def test_without_steps_the_score_is_the_published_loss_at_the_best_start(trained: Gan) -> None:
     x = digits("test")[:1]
     # With steps: 0 every start stays where the prior put it, however many there are.
-    few, many = (AnoGan(steps=0, restarts=k).score(x, trained, {}, None, CTX) for k in (2, 5))
+    few, many = (AnoGan(steps=0, restarts=k).score(x, trained, {}, {}, CTX) for k in (2, 5))
     torch.testing.assert_close(few.extras["starts"], many.extras["starts"][:2], rtol=1e-5, atol=1e-5)
     assert torch.equal(many.scores, many.extras["starts"].amin(0))
     whole, pixels, features = (
-        AnoGan(steps=0, restarts=2, weight=w).score(x, trained, {}, None, CTX).extras["starts"] for w in (0.1, 0, 1)
+        AnoGan(steps=0, restarts=2, weight=w).score(x, trained, {}, {}, CTX).extras["starts"] for w in (0.1, 0, 1)
     )
     torch.testing.assert_close(whole, 0.9 * pixels + 0.1 * features, rtol=1e-5, atol=1e-5)
 
@@ -66,8 +66,8 @@ def test_without_steps_the_score_is_the_published_loss_at_the_best_start(trained
 def test_score_tells_noise_from_digits(trained: Gan) -> None:
     noise = torch.rand(30, 1, 8, 8, generator=CTX.generator("noise"))
     detector = AnoGan(steps=40, restarts=2)
-    inside = detector.score(digits("test")[:30], trained, {}, None, CTX)
-    outside = detector.score(noise, trained, {}, None, CTX)
+    inside = detector.score(digits("test")[:30], trained, {}, {}, CTX)
+    outside = detector.score(noise, trained, {}, {}, CTX)
     assert float((inside.scores[:, None] < outside.scores).double().mean()) > 0.95
     assert inside.evaluations == 2 * 41
 
@@ -82,10 +82,10 @@ def test_generated_images_are_near_the_digits(trained: Gan) -> None:
 
 def test_score_does_not_depend_on_the_neighbours(trained: Gan) -> None:
     x, detector = digits("test")[:6], AnoGan(steps=10, restarts=2)
-    scores = detector.score(x, trained, {}, None, CTX).scores
-    torch.testing.assert_close(detector.score(x[3:4], trained, {}, None, CTX).scores, scores[3:4], rtol=1e-3, atol=1e-3)
-    assert torch.equal(detector.score(x, trained, {}, None, CTX).scores, scores)
-    other = detector.score(x, trained, {}, None, Context(scope="test", seed=1)).scores
+    scores = detector.score(x, trained, {}, {}, CTX).scores
+    torch.testing.assert_close(detector.score(x[3:4], trained, {}, {}, CTX).scores, scores[3:4], rtol=1e-3, atol=1e-3)
+    assert torch.equal(detector.score(x, trained, {}, {}, CTX).scores, scores)
+    other = detector.score(x, trained, {}, {}, Context(scope="test", seed=1)).scores
     assert not torch.equal(other, scores)
 
 
@@ -102,7 +102,7 @@ def test_fit_gives_the_same_bits_again_and_its_state_is_all_it_learned() -> None
     assert all(torch.equal(first[k], second[k]) for k in first)
     models[2].load_state(first)
     x, detector = digits("test")[:3], AnoGan(steps=3)
-    a, b = (detector.score(x, m, {}, None, CTX).scores for m in (models[0], models[2]))
+    a, b = (detector.score(x, m, {}, {}, CTX).scores for m in (models[0], models[2]))
     assert torch.equal(a, b)
     assert heard[0].startswith("step 10/10, discriminator's loss ")
 
@@ -119,7 +119,7 @@ def test_shapes(side: int) -> None:
 def test_errors_are_one_sentence() -> None:
     x, data = digits("test")[:3], Digits(image=True)
     with pytest.raises(InvalidInput, match=r"^anogan reads a fitted Gan, but got Autoencoder; write use: gan$"):
-        AnoGan().score(x, Autoencoder(), {}, None, CTX)
+        AnoGan().score(x, Autoencoder(), {}, {}, CTX)
     gan = Gan(steps=100, lr=1e30)
     gan.build(data.spec(), CTX)
     with pytest.raises(NotFinite, match="smaller lr:"):

@@ -75,7 +75,7 @@ def test_linear_autoencoder_with_planted_components_is_pca() -> None:
     model = linear()
     state, discarded = pca(x, 3)
     model.load_state(state)
-    scores = AeMse().score(x, model, {}, None, CTX).scores
+    scores = AeMse().score(x, model, {}, {}, CTX).scores
     assert scores.dtype == torch.float64
     assert float(scores.mean()) == pytest.approx(discarded, rel=1e-5)
 
@@ -94,7 +94,7 @@ def test_least_error_of_a_linear_autoencoder_is_that_of_pca() -> None:
         return error.detach()
 
     search.step(loss)
-    error = float(AeMse().score(x, model, {}, None, CTX).scores.mean())
+    error = float(AeMse().score(x, model, {}, {}, CTX).scores.mean())
     assert error == pytest.approx(pca(x, 3)[1], rel=1e-3)
 
 
@@ -104,7 +104,7 @@ def test_fitted_linear_autoencoder_comes_nearer_to_pca_but_not_below() -> None:
     few, more = linear(steps=50, lr=1e-2), linear(steps=300, lr=1e-2)
     for model in (few, more):
         model.fit(data, CTX)
-    after_few, after_more = (float(AeMse().score(x, model, {}, None, CTX).scores.mean()) for model in (few, more))
+    after_few, after_more = (float(AeMse().score(x, model, {}, {}, CTX).scores.mean()) for model in (few, more))
     assert pca(x, 3)[1] < after_more < 0.6 * pca(x, 0)[1]
     assert after_more < after_few
 
@@ -125,27 +125,27 @@ def test_shapes(side: int, channels: int) -> None:
 
 
 def test_mse_detector_tells_noise_from_digits(trained: Autoencoder) -> None:
-    inside = AeMse().score(digits("test"), trained, {}, None, CTX).scores
+    inside = AeMse().score(digits("test"), trained, {}, {}, CTX).scores
     noise = torch.rand(100, 1, 8, 8, generator=CTX.generator("noise"))
-    outside = AeMse().score(noise, trained, {}, None, CTX).scores
+    outside = AeMse().score(noise, trained, {}, {}, CTX).scores
     assert float(inside.max()) < float(outside.min())
 
 
 def test_mahalanobis_detector_tells_noise_from_digits(trained: Autoencoder) -> None:
     detector = AeMahalanobis()
     moments = detector.calibrate(digits(), trained, CTX)
-    own = detector.score(digits(), trained, moments, None, CTX).scores
+    own = detector.score(digits(), trained, moments, {}, CTX).scores
     assert float(own.mean()) == pytest.approx(0, abs=1e-9)
-    inside = detector.score(digits("test"), trained, moments, None, CTX).scores
+    inside = detector.score(digits("test"), trained, moments, {}, CTX).scores
     noise = torch.rand(100, 1, 8, 8, generator=CTX.generator("noise"))
-    outside = detector.score(noise, trained, moments, None, CTX).scores
+    outside = detector.score(noise, trained, moments, {}, CTX).scores
     assert float(inside.quantile(0.95)) < float(outside.min())
 
 
 def test_mean_squared_mahalanobis_distance_is_the_length_of_the_code(trained: Autoencoder) -> None:
     detector, x = AeMahalanobis(covariance="mle"), digits()
     moments = detector.calibrate(x, trained, CTX)
-    squares = detector.score(x, trained, moments, None, CTX).extras["mahalanobis"].square()
+    squares = detector.score(x, trained, moments, {}, CTX).extras["mahalanobis"].square()
     assert float(squares.mean()) == pytest.approx(12, rel=1e-9)
     assert float(squares.max()) <= len(x) - 1
 
@@ -159,7 +159,7 @@ def test_mahalanobis_distance_does_not_change_under_an_affine_map_of_the_code() 
     changed = {"encoder.1.weight": mix @ state["encoder.1.weight"], "encoder.1.bias": mix @ state["encoder.1.bias"] + 1}
     mixed.load_state({**state, **changed})
     detector = AeMahalanobis(covariance="mle")
-    a, b = (detector.score(x, m, detector.calibrate(x, m, CTX), None, CTX).extras["mahalanobis"] for m in (model, mixed))
+    a, b = (detector.score(x, m, detector.calibrate(x, m, CTX), {}, CTX).extras["mahalanobis"] for m in (model, mixed))
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -168,8 +168,8 @@ def test_score_does_not_depend_on_the_neighbours(trained: Autoencoder) -> None:
     detector = AeMahalanobis()
     moments = detector.calibrate(digits(), trained, CTX)
     for d, c in ((AeMse(), {}), (detector, moments)):
-        scores = d.score(x, trained, c, None, CTX).scores
-        torch.testing.assert_close(d.score(x[7:8], trained, c, None, CTX).scores, scores[7:8], rtol=1e-4, atol=1e-6)
+        scores = d.score(x, trained, c, {}, CTX).scores
+        torch.testing.assert_close(d.score(x[7:8], trained, c, {}, CTX).scores, scores[7:8], rtol=1e-4, atol=1e-6)
 
 
 def test_fit_gives_the_same_bits_again_and_its_state_is_all_it_learned() -> None:
@@ -195,11 +195,11 @@ def test_fit_gives_the_same_bits_again_and_its_state_is_all_it_learned() -> None
 def test_errors_are_one_sentence(trained: Autoencoder) -> None:
     x = digits("test")[:3]
     with pytest.raises(InvalidInput, match=r"^ae_mse reads a fitted Autoencoder, but got Vae; write use: autoencoder$"):
-        AeMse().score(x, Vae(), {}, None, CTX)
+        AeMse().score(x, Vae(), {}, {}, CTX)
     with pytest.raises(InvalidInput, match="but got no backbone"):
         AeMahalanobis().calibrate(x, None, CTX)
     with pytest.raises(InvalidInput, match=r"the images have shape \(1, 4, 4\)"):
-        AeMse().score(x[:, :, :4, :4], trained, {}, None, CTX)
+        AeMse().score(x[:, :, :4, :4], trained, {}, {}, CTX)
     with pytest.raises(InvalidInput, match="singular; write covariance: ledoit_wolf"):
         AeMahalanobis(covariance="mle").calibrate(x, trained, CTX)
     with pytest.raises(InvalidInput, match="square images"):

@@ -15,7 +15,7 @@ from lipbench.api import Context, InvalidInput, NotFinite
 
 
 def run(detector: Detector, train: Tensor, x: Tensor) -> Tensor:
-    return detector.score(x, None, detector.calibrate(train, None, CTX), None, CTX).scores
+    return detector.score(x, None, detector.calibrate(train, {}, CTX), None, CTX).scores
 
 
 @pytest.mark.parametrize("components", [1, 5, 40])
@@ -40,7 +40,7 @@ def test_projection_forgives_what_lies_in_the_plane_of_the_training_images() -> 
 def test_mean_intensity_is_two_sided() -> None:
     train = 0.4 + 0.2 * random_images(200, 1, SIDE, SIDE)
     x = torch.stack([torch.full((1, SIDE, SIDE), v) for v in (0.2, 0.5, 0.8)])
-    scored = MeanIntensity().score(x, None, MeanIntensity().calibrate(train, None, CTX), None, CTX)
+    scored = MeanIntensity().score(x, None, MeanIntensity().calibrate(train, {}, CTX), None, CTX)
     torch.testing.assert_close(scored.scores, torch.tensor([0.3, 0.0, 0.3], dtype=torch.float64), rtol=0, atol=2e-3)
     torch.testing.assert_close(scored.extras["mean_intensity"], torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64))
     assert auroc(run(MeanIntensity(), train, train), run(MeanIntensity(), train, train + 0.2)) == 1

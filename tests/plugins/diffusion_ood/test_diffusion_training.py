@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -216,3 +217,21 @@ def test_what_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(InvalidInput, match=r"pip install 'lipbench\[diffusion\]'"):
         built((1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+)
+def test_lower_precision_and_compilation_change_little(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device == "cpu":  # the whole compiler takes half a minute there; how it is called is the same
+        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    plain, half, compiled = (fitted(**how) for how in ({}, {"precision": "bfloat16"}, {"compiled": True}))
+    assert not same(plain.state(), half.state())
+    x, t = torch.randn(6, 1, 8, 8, generator=CTX.generator()).to(device), torch.full((6,), 0.4, device=device)
+    for model, tolerance in ((half, 0.05), (compiled, 1e-4)):
+        model.load_state(plain.state())
+        with torch.inference_mode():
+            found, expected = model.eps(x, t), plain.eps(x, t)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+    assert not torch.equal(half.eps(x, t), plain.eps(x, t))

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from detector_toys import CTX, SIDE, auroc, field_covariance, field_denoiser, field_images, random_images, toy_denoiser
-from lipbench_diffusion_ood.base import Backbone, Denoiser, Detector, Scored
+from lipbench_diffusion_ood.base import Backbone, Denoiser, DensityDetector, Detector, Scored, Tensors
+from lipbench_diffusion_ood.compression import compressed_bits
 from lipbench_diffusion_ood.detectors import denoising, features
 from lipbench_diffusion_ood.detectors.denoising import MultiLevel, NoiseError
 from lipbench_diffusion_ood.detectors.features import Mahalanobis, NearestNeighbors
-from lipbench_diffusion_ood.detectors.likelihoods import InputComplexity, Likelihood, Typicality, compressed_bits
+from lipbench_diffusion_ood.detectors.likelihoods import InputComplexity, Likelihood, Typicality
 from lipbench_diffusion_ood.detectors.paths import PathStatistics, kernel_log_density, mixture_log_density
+from lipbench_diffusion_ood.flow import ProbabilityFlow
 from lipbench_diffusion_ood.models.autoencoder import Autoencoder
 from lipbench_diffusion_ood.models.features import RandomFeatures
 from torch import Tensor
@@ -23,7 +27,7 @@ SPEC = DataSpec(shape=(1, SIDE, SIDE), low=0.0, high=1.0)
 
 
 def run(detector: Detector, train: Tensor, x: Tensor, backbone: Backbone | None = None, ctx: Context = CTX) -> Scored:
-    return detector.score(x, backbone, detector.calibrate(train, backbone, ctx), None, ctx)
+    return detector.score(x, backbone, detector.calibrate(train, backbone, ctx), {}, ctx)
 
 
 def random_features() -> RandomFeatures:
@@ -99,8 +103,8 @@ def test_features_come_from_any_backbone_that_has_them() -> None:
             assert detector.reads is Backbone
             calibrated = detector.calibrate(train, backbone, CTX)
             assert next(iter(calibrated.values())).shape[-1] == width
-            whole = detector.score(x, backbone, calibrated, None, CTX)
-            alone = [detector.score(x[i : i + 1], backbone, calibrated, None, CTX).scores for i in range(5)]
+            whole = detector.score(x, backbone, calibrated, {}, CTX)
+            alone = [detector.score(x[i : i + 1], backbone, calibrated, {}, CTX).scores for i in range(5)]
             torch.testing.assert_close(torch.cat(alone), whole.scores, rtol=1e-4, atol=1e-6)
             assert whole.evaluations == 1
     assert Mahalanobis(source="pixels").reads is None
@@ -109,7 +113,7 @@ def test_features_come_from_any_backbone_that_has_them() -> None:
         Mahalanobis().calibrate(train, None, CTX)
     small = Mahalanobis(source="pixels").calibrate(train[:, :, :4, :4], None, CTX)
     with pytest.raises(InvalidInput, match="16 values, found"):
-        Mahalanobis(source="pixels").score(x, None, small, None, CTX)
+        Mahalanobis(source="pixels").score(x, None, small, {}, CTX)
 
 
 def test_noise_error_of_the_exact_model() -> None:
@@ -146,7 +150,7 @@ def test_multi_level_scores_are_standardised_and_chains_share_passes() -> None:
     train, x = field_images(300, seed=1), field_images(100, seed=2)
     detector = MultiLevel(levels=5, perceptual=False)
     calibrated = detector.calibrate(train, model, CTX)
-    inside, outside = (detector.score(z, model, calibrated, None, CTX) for z in (x, random_images(100, 1, SIDE, SIDE).double()))
+    inside, outside = (detector.score(z, model, calibrated, {}, CTX) for z in (x, random_images(100, 1, SIDE, SIDE).double()))
     assert float(inside.scores.mean()) == pytest.approx(0, abs=0.2)
     assert auroc(inside.scores, outside.scores) > 0.99
     both = MultiLevel(levels=5)
@@ -200,22 +204,37 @@ def test_densities_are_those_of_scikit_learn() -> None:
         PathStatistics().calibrate(random_images(9, 1, SIDE, SIDE), toy_denoiser(), CTX)
 
 
+def densities(x: Tensor, model: Denoiser, **settings: Any) -> Tensors:
+    return ProbabilityFlow(**settings).lifted(model, x, CTX)
+
+
 def test_likelihood_of_a_faint_field_is_too_good_and_typicality_sees_it() -> None:
     model, train, x = field_denoiser(), field_images(100, seed=1), field_images(60, seed=2)
     faint = 0.5 + 0.3 * (field_images(60, seed=3) - 0.5)
-    settings = {"intervals": 20, "probes": 4}
-    inside, outside = (run(Likelihood(**settings), train, z, model) for z in (x, faint))
+    flow = ProbabilityFlow(intervals=20, probes=4)
+    lifted = [flow.lifted(model, z, CTX) for z in (x, faint)]
+    inside, outside = (Likelihood().score(z, model, {}, made, CTX) for z, made in zip((x, faint), lifted, strict=True))
     assert auroc(inside.scores, outside.scores) < 0.01
-    typical = Typicality(**settings, images=100)
-    calibrated = typical.calibrate(train, model, CTX)
-    near, far = (typical.score(z, model, calibrated, None, CTX) for z in (x, faint))
+    typical = Typicality(images=100)
+    calibrated = typical.calibrate_densities(train, model, flow, CTX)
+    near, far = (typical.score(z, model, calibrated, made, CTX) for z, made in zip((x, faint), lifted, strict=True))
     assert auroc(near.scores, far.scores) > 0.99
     torch.testing.assert_close(near.extras["bits_per_dim"], inside.scores)
     density = torch.distributions.MultivariateNormal(torch.zeros(64, dtype=torch.float64), 0.04 * field_covariance())
     nats = density.log_prob((2 * x - 1).flatten(1))
     expected = -nats / (64 * np.log(2)) + 7
     assert float(inside.scores.mean()) == pytest.approx(float(expected.mean()), abs=0.1)
-    assert inside.evaluations == 2 * 20 * (1 + 4)
+    assert float(lifted[0]["evaluations"]) == flow.evaluations == 2 * 20 * (1 + 4)
+
+
+def test_the_adaptive_solver_agrees_and_counts_what_it_took() -> None:
+    model, x = field_denoiser(), field_images(2, seed=2)
+    adaptive, heun = (densities(x, model, exact_trace=True, **how) for how in ({"method": "rk45"}, {"intervals": 400}))
+    torch.testing.assert_close(adaptive["nats"], heun["nats"], rtol=0, atol=0.05)
+    assert float(heun["evaluations"]) == 800 * (1 + 64)
+    assert 65 * 20 < float(adaptive["evaluations"]) < 65 * 800
+    with pytest.raises(InvalidInput, match="intervals: 20 has no meaning for method: rk45"):
+        ProbabilityFlow(method="rk45", intervals=20)
 
 
 def test_png_and_zlib_in_bits() -> None:
@@ -231,11 +250,11 @@ def test_png_and_zlib_in_bits() -> None:
 
 
 def test_complexity_is_taken_off_in_bits() -> None:
-    model, train, x = field_denoiser(), field_images(20, seed=1), field_images(20, seed=2)
-    settings = {"intervals": 10}
-    likelihood = run(Likelihood(**settings), train, x, model).scores
+    model, x = field_denoiser(), field_images(20, seed=2)
+    lifted = densities(x, model, intervals=10)
+    likelihood = Likelihood().score(x, model, {}, lifted, CTX).scores
     for compressor in ("png", "zlib"):
-        scored = run(InputComplexity(**settings, compressor=compressor), train, x, model)
+        scored = InputComplexity(compressor=compressor).score(x, model, {}, lifted, CTX)
         bits = compressed_bits(x, compressor)
         torch.testing.assert_close(scored.scores, 64 * likelihood - bits)
         torch.testing.assert_close(scored.extras["compressed_bits"], bits)
@@ -246,10 +265,20 @@ READERS: list[Detector] = [
     MultiLevel(levels=3),
     PathStatistics(steps=4, components=2),
     PathStatistics(statistics="1d", steps=4),
-    Likelihood(intervals=3),
-    Typicality(intervals=3, images=10),
-    InputComplexity(intervals=3),
 ]
+
+
+@pytest.mark.parametrize("detector", [Likelihood(), Typicality(images=10), InputComplexity()], ids=lambda d: type(d).__name__)
+def test_a_density_depends_on_its_image_alone(detector: DensityDetector) -> None:
+    model, train, x = toy_denoiser(), random_images(20, 1, SIDE, SIDE), random_images(5, 1, SIDE, SIDE, seed=1)
+    flow = ProbabilityFlow(intervals=3)
+    calibrated = detector.calibrate_densities(train, model, flow, CTX)
+    whole = detector.score(x, model, calibrated, flow.lifted(model, x, CTX), CTX).scores
+    assert whole.dtype == torch.float64
+    singles = [detector.score(one, model, calibrated, flow.lifted(model, one, CTX), CTX).scores for one in x.split(1)]
+    torch.testing.assert_close(torch.cat(singles), whole, rtol=1e-6, atol=1e-4)
+    with pytest.raises(InvalidInput, match="found none; write lift: probability_flow"):
+        detector.score(x, model, calibrated, {}, CTX)
 
 
 @pytest.mark.parametrize("detector", READERS, ids=lambda d: type(d).__name__)
@@ -258,16 +287,16 @@ def test_a_score_depends_on_its_image_alone(detector: Detector, monkeypatch: pyt
     assert detector.reads is Denoiser
     calibrated = detector.calibrate(train, model, CTX)
     assert all(isinstance(v, Tensor) for v in calibrated.values())
-    whole = detector.score(x, model, calibrated, None, CTX)
+    whole = detector.score(x, model, calibrated, {}, CTX)
     assert whole.scores.dtype == torch.float64
     assert bool(whole.scores.isfinite().all())
     tolerance = 1e-6 * max(1.0, float(whole.scores.abs().max()))
-    alone = [detector.score(x[i : i + 1], model, calibrated, None, CTX).scores for i in range(5)]
+    alone = [detector.score(x[i : i + 1], model, calibrated, {}, CTX).scores for i in range(5)]
     torch.testing.assert_close(torch.cat(alone), whole.scores, rtol=0, atol=tolerance)
     monkeypatch.setattr(denoising, "_AT_ONCE", 200)
-    torch.testing.assert_close(detector.score(x, model, calibrated, None, CTX).scores, whole.scores, rtol=0, atol=tolerance)
+    torch.testing.assert_close(detector.score(x, model, calibrated, {}, CTX).scores, whole.scores, rtol=0, atol=tolerance)
     monkeypatch.undo()
-    again = detector.score(x, model, detector.calibrate(train, model, CTX), None, Context(scope="elsewhere", seed=0))
+    again = detector.score(x, model, detector.calibrate(train, model, CTX), {}, Context(scope="elsewhere", seed=0))
     assert torch.equal(again.scores, whole.scores)
     with pytest.raises(InvalidInput, match="reads a diffusion model, found RandomFeatures"):
-        detector.score(x, random_features(), calibrated, None, CTX)
+        detector.score(x, random_features(), calibrated, {}, CTX)

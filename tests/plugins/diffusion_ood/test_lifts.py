@@ -16,7 +16,7 @@ from lipbench_diffusion_ood.samplers import denoise, plan, time_grid
 from lipbench_diffusion_ood.schedules import make_schedule
 from torch import Tensor, nn
 
-from lipbench.api import Context, DataSpec, InvalidInput, NotApplicable, NotFinite
+from lipbench.api import Context, DataSpec, InvalidInput, NotFinite
 
 CTX = Context(scope="test", seed=0)
 SAMPLERS = ["ancestral", "ddim", "dpmsolver", "sde_dpmsolver"]
@@ -208,10 +208,10 @@ def test_all_noise_forgets_the_image() -> None:
     assert float((run(black) - run(white)).abs().max()) < 2 * 0.0064
 
 
-def test_no_lift_refuses_to_reconstruct() -> None:
+def test_no_lift_makes_nothing() -> None:
     assert NoLift().evaluations == 0
-    with pytest.raises(NotApplicable, match="write lift: inpaint or denoise_from"):
-        NoLift().reconstruct(Pixelwise(), pictures(), CTX)
+    assert NoLift().lifted(Pixelwise(), pictures(), CTX) == {}
+    assert torch.equal(NoLift().shown(Pixelwise(), pictures(), CTX), pictures())
 
 
 @pytest.mark.parametrize(

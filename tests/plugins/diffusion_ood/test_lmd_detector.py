@@ -18,7 +18,7 @@ ATTEMPTS = 10
 
 
 def score(detector: LiftMapDetect, x: Tensor, found: Tensor) -> Scored:
-    return detector.score(x, toy_denoiser(x.shape[1]), {}, found, CTX)
+    return detector.score(x, toy_denoiser(x.shape[1]), {}, {"reconstructions": found}, CTX)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_scores_do_not_depend_on_neighbours_or_on_later_attempts(distance: str) 
     assert whole.scores.dtype == torch.float64
     first = score(LiftMapDetect(distance=distance, attempts=3), x, found)
     torch.testing.assert_close(first.scores, whole.extras["distances"][:3].median(0).values, rtol=0, atol=1e-6)
-    assert LiftMapDetect(attempts=3).share(found) == 0.5
-    assert (LiftMapDetect().share(found), LiftMapDetect().share(None)) == (1, 0)
+    assert LiftMapDetect(attempts=3).share({"reconstructions": found}) == 0.5
+    assert LiftMapDetect().share({"reconstructions": found}) == 1
     assert whole.evaluations == (7 if distance == "perc_unet" else 0)
     assert torch.equal(score(LiftMapDetect(distance=distance), x, found).scores, whole.scores)
 
@@ -133,18 +133,36 @@ def test_lpips_needs_its_weights_and_tells_that_images_were_enlarged(tmp_path: P
     assert scored.extras["enlarged_to"].tolist() == [64, 64]
     with pytest.raises(InvalidInput, match="weights were not supplied"):
         LiftMapDetect(distance="lpips").files()
-    with pytest.raises(InvalidInput, match="leave them out"):
+    with pytest.raises(InvalidInput, match="reads no trunk:; leave it out"):
         LiftMapDetect(distance="mse", **paths)
     assert list(LiftMapDetect().files()) == []
+
+
+@pytest.mark.parametrize("distance", ["perc_ssl", "perc_ae"])
+def test_a_network_of_its_own_is_learned_once_from_training_images(distance: str) -> None:
+    train, x, found = (random_images(*shape, seed=k) for k, shape in enumerate(((40, 1, 8, 8), (4, 1, 8, 8), (3, 4, 1, 8, 8))))
+    detector = LiftMapDetect(distance=distance)
+    state = detector.calibrate(train, toy_denoiser(), CTX)
+    again = detector.calibrate(train, toy_denoiser(), CTX)
+    assert state.keys() == again.keys()
+    assert all(torch.equal(state[name], again[name]) for name in state)
+    lifted = {"reconstructions": found}
+    scored = detector.score(x, toy_denoiser(), state, lifted, CTX)
+    assert bool((scored.scores > 0).all())
+    exact = detector.score(x, toy_denoiser(), state, {"reconstructions": x.expand(3, -1, -1, -1, -1)}, CTX)
+    assert float(exact.scores.abs().max()) < 1e-9
+    other = detector.score(x, toy_denoiser(), detector.calibrate(train.flip(0) ** 2, toy_denoiser(), CTX), lifted, CTX)
+    assert not torch.equal(other.scores, scored.scores)
+    assert LiftMapDetect(distance="mse").calibrate(train, toy_denoiser(), CTX) == {}
 
 
 def test_what_it_refuses() -> None:
     x, found = random_images(2, 1, SIDE, SIDE), random_images(3, 2, 1, SIDE, SIDE)
     with pytest.raises(InvalidInput, match="found none; write a lift"):
-        LiftMapDetect().score(x, toy_denoiser(), {}, None, CTX)
+        LiftMapDetect().score(x, toy_denoiser(), {}, {}, CTX)
     with pytest.raises(InvalidInput, match="too few for attempts: 4"):
         score(LiftMapDetect(attempts=4), x, found)
     with pytest.raises(InvalidInput, match="reads a diffusion model"):
-        LiftMapDetect().score(x, None, {}, found, CTX)
+        LiftMapDetect().score(x, None, {}, {"reconstructions": found}, CTX)
     with pytest.raises(NotFinite, match="not finite"):
         score(LiftMapDetect(distance="mse"), x, found * torch.inf)

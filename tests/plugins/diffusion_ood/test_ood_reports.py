@@ -172,8 +172,8 @@ def test_the_audit_finds_each_contradiction(records: list[Record], words: str) -
 
 
 def test_an_adaptive_solver_may_cost_what_it_needs() -> None:
-    how = {"use": "likelihood", "method": "rk45"}
-    assert list(sanity([auroc(0.9, detector=how), auroc(0.8, PAIRS[1], detector=how, evaluations=201.0)])) == []
+    how: dict[str, Any] = {"detector": {"use": "likelihood"}, "lift": {"use": "probability_flow", "method": "rk45"}}
+    assert list(sanity([auroc(0.9, **how), auroc(0.8, PAIRS[1], **how, evaluations=201.0)])) == []
 
 
 def test_the_heat_map_shows_the_means() -> None:

@@ -73,7 +73,8 @@ def test_what_is_stored_is_every_attempt_and_the_seconds() -> None:
     lab = Lab()
     found = lab.evidence()
     stored = lab.made["in_lifted"]
-    assert set(stored) == {"reconstructions", "seconds"}
+    assert set(stored) == {"reconstructions", "evaluations", "seconds"}
+    assert float(stored["evaluations"]) == ATTEMPTS * STEPS
     assert stored["reconstructions"].shape == (ATTEMPTS, COUNT, 1, SIDE, SIDE)
     assert stored["reconstructions"].dtype == torch.float32
     assert stored["seconds"].shape == ()
@@ -143,13 +144,13 @@ def test_detectors_learn_from_in_domain_training_images_alone() -> None:
 
 def test_only_who_reads_reconstructions_gets_them() -> None:
     spy, lifting = Spy(), Spy()
-    vars(lifting)["lifts"] = True
+    vars(lifting)["needs"] = "reconstructions"
     lab = Lab()
     lab.evidence(detector=spy)
-    assert [r for _, _, r in spy.given] == [None, None]
+    assert [lifted for _, _, lifted in spy.given] == [{}, {}]
     lab.evidence(detector=lifting)
-    assert torch.equal(lifting.given[0][2], lab.made["in_lifted"]["reconstructions"])
-    assert torch.equal(lifting.given[1][2], lab.made["out_lifted"]["reconstructions"])
+    assert torch.equal(lifting.given[0][2]["reconstructions"], lab.made["in_lifted"]["reconstructions"])
+    assert torch.equal(lifting.given[1][2]["reconstructions"], lab.made["out_lifted"]["reconstructions"])
 
 
 @pytest.mark.parametrize(("images", "expected"), [(None, COUNT), (2, 2), (5, 5), (COUNT, COUNT), (10 * COUNT, COUNT)])
@@ -189,7 +190,7 @@ def test_resamplings_and_the_detector_itself_count_too() -> None:
     lift = CountedInpaint(attempts=2, steps=3, resamplings=2)
     assert Lab().evidence(lift=lift).evaluations == 2 * 3 * 2
     found = Lab().evidence(detector=NoiseError())
-    assert found.evaluations == detectors()["error of the noise"].score(domain(), exact(), {}, None, CTX).evaluations > 0
+    assert found.evaluations == detectors()["error of the noise"].score(domain(), exact(), {}, {}, CTX).evaluations > 0
 
 
 def test_who_reads_no_reconstructions_pays_for_none() -> None:

@@ -75,7 +75,7 @@ def test_regret_of_ppca_is_the_divergence_from_the_exact_posterior() -> None:
     vae = ppca(W, 0.7 * A, b + shift, logvar)
     rows = x.flatten(1)
     expected = gaussian_kl(rows @ (0.7 * A).T + b + shift, logvar.exp(), rows @ A.T + b, C)
-    found = LikelihoodRegret(steps=400).score(x, vae, {}, None, CTX)
+    found = LikelihoodRegret(steps=400).score(x, vae, {}, {}, CTX)
     torch.testing.assert_close(found.scores, expected, rtol=1e-4, atol=1e-5)
     assert found.evaluations == 1 + 401 * 32
 
@@ -83,7 +83,7 @@ def test_regret_of_ppca_is_the_divergence_from_the_exact_posterior() -> None:
 def test_bound_of_ppca_at_the_exact_posterior_is_the_log_likelihood_and_its_regret_is_zero() -> None:
     W, x = loadings(orthogonal=True), fields()
     A, b, C = posterior(W, x)
-    found = LikelihoodRegret(steps=60).score(x, ppca(W, A, b, C.diagonal().log()), {}, None, CTX)
+    found = LikelihoodRegret(steps=60).score(x, ppca(W, A, b, C.diagonal().log()), {}, {}, CTX)
     covariance = W @ W.T + SD**2 * torch.eye(D, dtype=torch.float64)
     normal = torch.distributions.MultivariateNormal(torch.full((D,), 0.5, dtype=torch.float64), covariance)
     torch.testing.assert_close(found.extras["elbo"], normal.log_prob(x.flatten(1)), rtol=1e-6, atol=1e-5)
@@ -99,7 +99,7 @@ def test_a_diagonal_posterior_cannot_undo_what_it_cannot_express() -> None:
     best = 1 / torch.linalg.inv(C).diagonal()
     exact = rows @ A.T + b
     expected = gaussian_kl(rows @ A.T, logvar.exp(), exact, C) - gaussian_kl(exact, best, exact, C)
-    found = LikelihoodRegret(steps=500).score(x, ppca(W, A, 0 * b, logvar), {}, None, CTX).scores
+    found = LikelihoodRegret(steps=500).score(x, ppca(W, A, 0 * b, logvar), {}, {}, CTX).scores
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -116,14 +116,14 @@ def test_regret_tells_scrambled_digits_from_digits_and_is_never_negative(trained
     order = torch.randperm(64, generator=CTX.generator("order"))
     scrambled = x.flatten(1)[:, order].view_as(x)
     detector = LikelihoodRegret(steps=15)
-    inside, outside = (detector.score(part, trained, {}, None, CTX).scores for part in (x, scrambled))
+    inside, outside = (detector.score(part, trained, {}, {}, CTX).scores for part in (x, scrambled))
     assert float(torch.cat([inside, outside]).min()) >= 0
     assert float((inside[:, None] < outside).double().mean()) > 0.95
 
 
 def test_more_steps_never_find_less_at_the_start_of_a_fit(trained: Vae) -> None:
     x = digits("test")[:5]
-    none, some = (LikelihoodRegret(steps=k).score(x, trained, {}, None, CTX) for k in (0, 10))
+    none, some = (LikelihoodRegret(steps=k).score(x, trained, {}, {}, CTX) for k in (0, 10))
     assert torch.equal(none.scores, torch.zeros(5, dtype=torch.float64))
     torch.testing.assert_close(none.extras["elbo"], some.extras["elbo"])
     assert float(some.scores.min()) > 0
@@ -132,9 +132,9 @@ def test_more_steps_never_find_less_at_the_start_of_a_fit(trained: Vae) -> None:
 @pytest.mark.parametrize("samples", [8, 32])
 def test_score_does_not_depend_on_the_neighbours(trained: Vae, samples: int) -> None:
     x, detector = digits("test")[:6], LikelihoodRegret(steps=5, samples=samples)
-    scores = detector.score(x, trained, {}, None, CTX).scores
-    torch.testing.assert_close(detector.score(x[3:4], trained, {}, None, CTX).scores, scores[3:4], rtol=1e-3, atol=1e-3)
-    assert torch.equal(detector.score(x, trained, {}, None, CTX).scores, scores)
+    scores = detector.score(x, trained, {}, {}, CTX).scores
+    torch.testing.assert_close(detector.score(x[3:4], trained, {}, {}, CTX).scores, scores[3:4], rtol=1e-3, atol=1e-3)
+    assert torch.equal(detector.score(x, trained, {}, {}, CTX).scores, scores)
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "categorical"])
@@ -150,7 +150,7 @@ def test_every_likelihood_is_trained_to_the_same_bits_and_kept_whole(likelihood:
     again.build(data.spec(), Context(scope="other"))
     again.load_state(states[0])
     detector, x = LikelihoodRegret(steps=2, samples=8), digits("test")[:3]
-    a, b = (detector.score(x, m, {}, None, CTX).scores for m in (models[0], again))
+    a, b = (detector.score(x, m, {}, {}, CTX).scores for m in (models[0], again))
     assert torch.equal(a, b)
     assert bool(a.isfinite().all())
 
@@ -175,6 +175,6 @@ def test_categorical_likelihood_is_a_probability() -> None:
 def test_errors_are_one_sentence(trained: Vae) -> None:
     x = digits("test")[:3]
     with pytest.raises(InvalidInput, match=r"^likelihood_regret reads a fitted Vae, but got Autoencoder; write use: vae$"):
-        LikelihoodRegret().score(x, Autoencoder(), {}, None, CTX)
+        LikelihoodRegret().score(x, Autoencoder(), {}, {}, CTX)
     with pytest.raises(InvalidInput, match="likelihood: gaussian or bernoulli"):
         Vae(linear=True, likelihood="categorical")
