@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -43,7 +44,7 @@ def unet(
         raise InvalidInput(f"{who} needs the package diffusers: pip install 'lipbench[diffusion]'") from error
     attended = [attention and level == 1 for level in range(len(channels))]
     common = math.gcd(*channels)
-    net: nn.Module = UNet2DModel(
+    net: Any = UNet2DModel(
         sample_size=tuple(sides),
         in_channels=colours_in,
         out_channels=colours_out,
