@@ -89,6 +89,8 @@ def lipbench_reports() -> Iterable[Report]:
         ("plot", "score_histograms", "what LMD, the best baseline and the best control say of in-domain and foreign images"),
         ("plot", "attempts_curve", "AUROC against the attempts LMD uses, for each distance"),
         ("plot", "cost_curve", "LMD's AUROC against evaluations of the network, for each sampler"),
+        ("plot", "class_pairs", "AUROC of each pair of an in-domain and a foreign class"),
+        ("plot", "training", "loss curves of the diffusion models, and images that they draw"),
         ("plot", "sheets", "images, what the lift leaves of them, and their reconstructions"),
     ):
         yield Report(kind=kind, name=name, task=_TASK, factory=f"{_HERE}.reports.{name}:{name}", summary=summary)  # type: ignore[arg-type]

@@ -226,7 +226,9 @@ def test_the_suite_is_valid(cli: Cli) -> None:
 def test_controls_of_the_suite_run_on_digits(cli: Cli, tmp_path: Path) -> None:
     words = [
         "--select",
-        "block=trivial_digits",
+        "block=trivial",
+        "--select",
+        "in_dist=digits",
         "--select",
         "metric=auroc",
         "--results",

@@ -11,17 +11,21 @@ from lipbench_basics.figures import shorter
 
 from lipbench.api import Record
 
-from .reading import Results, pair_name
+from .published import published_grid
+from .reading import Published, Results, pair_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def auroc_matrix(records: Sequence[Record]) -> dict[str, Figure]:
+def auroc_matrix(records: Sequence[Record], published: Published = ()) -> dict[str, Figure]:
     """Detectors by pairs, white at chance; detectors as in the table of that name, a line before each in-domain set.
+
+    A published value of the same detector on the same pair stands below ours.
 
     Args:
         records: In the order of the plan.
+        published: Entries of the suite's reference file.
     """
     results = Results(records)
     names = [name for name in results.main if name in results.cells]
@@ -37,11 +41,14 @@ def auroc_matrix(records: Sequence[Record]) -> dict[str, Figure]:
     means = [[results.mean(name, pair) for pair in pairs] for name in names]
     grid = [[math.nan if m is None else m.value for m in row] for row in means]
     picture = panel.imshow(grid, vmin=0, vmax=1, cmap="RdBu", aspect="auto")
+    theirs = published_grid(records, published).cells
     for y, row in enumerate(grid):
+        known = theirs.get(names[y], {})
         for x, value in enumerate(row):
             if not math.isnan(value):
                 colour = "white" if abs(value - 0.5) > 0.27 else "black"
-                panel.text(x, y, f"{value:.3f}", ha="center", va="center", fontsize=8, color=colour)
+                below = f"\n({known[pairs[x]]:.3f})" if pairs[x] in known else ""
+                panel.text(x, y, f"{value:.3f}{below}", ha="center", va="center", fontsize=6 if below else 8, color=colour)
     for x in range(1, len(pairs)):
         if pairs[x][0] != pairs[x - 1][0]:
             panel.axvline(x - 0.5, color="black", linewidth=1.2)

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from lipbench.api import Column, Entry, Record, Table
 
 from .curves import Curve, attempts_curves, curves
+from .drift import drift
+from .finding import Finding
+from .published import published_grid
 from .reading import (
     AUROC,
     Grid,
@@ -18,7 +20,6 @@ from .reading import (
     Results,
     bounds,
     evaluations,
-    kind_of,
     mean,
     measured,
     over_seeds,
@@ -35,17 +36,6 @@ _NAMED = 6
 """Cells that a line names."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One line."""
-
-    question: str
-    finding: str
-    figures: Sequence[str] = ()
-    published: str = ""
-    """The same of the source of the method."""
-
-
 def findings(records: Sequence[Record], published: Published = ()) -> Table:
     """A line for each question that the suite has measured what it needs for.
 
@@ -54,7 +44,7 @@ def findings(records: Sequence[Record], published: Published = ()) -> Table:
         published: Entries of the suite's reference file.
     """
     results = Results(records)
-    theirs = _published_grid(records, published)
+    theirs = published_grid(records, published)
     makers: Sequence[Callable[[], Finding | None]] = (
         lambda: _against(results.main_grid, "baseline", "does LMD beat the best baseline?", theirs),
         lambda: _against(results.main_grid, "control", "does LMD beat controls without a model?", None),
@@ -62,6 +52,7 @@ def findings(records: Sequence[Record], published: Published = ()) -> Table:
         lambda: _attempts(records),
         lambda: _distances(records),
         lambda: _cost(results),
+        lambda: drift(records),
         lambda: _published(records, published),
     )
     lines = [made for make in makers if (made := make()) is not None]
@@ -222,19 +213,3 @@ def _fits(record: Record, where: Mapping[str, str]) -> bool:
         any(word == pattern or fnmatchcase(word, pattern) for word in (facts.get(role, ""), record.uses.get(role, "")))
         for role, pattern in where.items()
     )
-
-
-def _published_grid(records: Sequence[Record], published: Published) -> Grid:
-    """Published AUROCs by detector and lift; a detector that no record has is a baseline unless it says that it is LMD."""
-    grid = Grid()
-    kinds = {r.roles.get("detector", ""): kind_of(r) for r in records}
-    metrics = {AUROC, *(r.metric for r in records if r.uses.get("metric") == AUROC)}
-    for entry in published:
-        where = entry.get("where") or {}
-        if where.get("metric", AUROC) in metrics | {"auroc"} and {"in_dist", "out_dist", "detector"} <= where.keys():
-            label = where["detector"].strip("*")
-            name = f"{label}, {where['lift'].strip('*')}" if where.get("lift", "no_lift") != "no_lift" else label
-            grid.kinds.setdefault(name, kinds.get(label, "lmd" if label.startswith("lmd") else "baseline"))
-            pair = where["in_dist"].strip("*"), where["out_dist"].strip("*")
-            grid.cells.setdefault(name, {}).setdefault(pair, float(entry["value"]))
-    return grid

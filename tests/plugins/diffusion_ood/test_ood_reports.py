@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lipbench_diffusion_ood.pictures import _png
 from lipbench_diffusion_ood.reports.attempts_curve import attempts_curve
 from lipbench_diffusion_ood.reports.auroc_matrix import auroc_matrix
+from lipbench_diffusion_ood.reports.class_pairs import class_pairs
 from lipbench_diffusion_ood.reports.cost_curve import cost_curve
 from lipbench_diffusion_ood.reports.findings import findings
 from lipbench_diffusion_ood.reports.matrix import matrix
 from lipbench_diffusion_ood.reports.sanity import sanity
 from lipbench_diffusion_ood.reports.score_histograms import score_histograms
 from lipbench_diffusion_ood.reports.sheets import sheets
+from lipbench_diffusion_ood.reports.training import training
 from ood_records import OTHERS, PAIRS, auroc, baseline, record, sheet, suite
 
 from lipbench.api import Record, Table
@@ -263,3 +266,47 @@ def test_reports_need_no_torch_and_tables_no_matplotlib() -> None:
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_published_value_stands_below_ours() -> None:
+    where = {"in_dist": "digits", "out_dist": "geo", "detector": "ae_mse", "metric": "auroc"}
+    published = [{"quantity": "AUROC", "value": 0.123, "where": where}]
+    (figure,) = auroc_matrix(list(suite((0,))), published).values()
+    assert [t.get_text() for t in figure.axes[0].texts if "(" in t.get_text()] == ["0.420\n(0.123)"]
+
+
+def drifted(rho: float, trait: str = "intensity", label: str = "lmd mse", pair: tuple[str, str] = PAIRS[0]) -> Record:
+    return record("score_drift", rho, pair, detector={"as": label}, group=trait)
+
+
+def test_drift_is_named_with_the_detector_that_has_most_of_it() -> None:
+    other = ("geo", "digits")
+    made = [
+        drifted(0.2),
+        drifted(0.4, pair=other),
+        drifted(-0.9, "complexity", "likelihood"),
+        drifted(-0.7, "complexity", "likelihood", other),
+    ]
+    table = findings([auroc(0.9), *made])
+    (line,) = [row for row in table.rows if row[0].text == "what else do scores follow?"]
+    assert line[1].text == "most of all those of likelihood the complexity of the image: Spearman's rho -0.90 to -0.70"
+    assert "lmd mse with intensity +0.20 to +0.40" in line[2].text
+
+
+def test_pairs_of_classes_are_drawn_worst_first() -> None:
+    extras = {"auroc": [[0.9, 0.4], [0.8, 0.7]], "inside_classes": [0, 3], "outside_classes": [1, 2]}
+    made = [record("class_pairs", value, pair, extras=extras) for value, pair in ((0.7, PAIRS[0]), (0.4, PAIRS[1]))]
+    (figure,) = class_pairs(made).values()
+    assert [panel.get_title() for panel in figure.axes[:2]] == ["digits → shapes\nlowest 0.400", "digits → geo\nlowest 0.700"]
+    assert sorted(t.get_text() for t in figure.axes[0].texts) == [".40", ".70", ".80", ".90"]
+    assert class_pairs([auroc(0.9)]) == {}
+
+
+def test_loss_curves_and_samples_are_drawn_once_a_model() -> None:
+    sheet = _png(np.zeros((4, 10, 1)))
+    made = [record("denoising_loss", 0.1, pair, extras={"loss_curve": [0.9, 0.5, 0.1], "sheet": sheet}) for pair in PAIRS]
+    (figure,) = training(made).values()
+    (curves,) = [panel for panel in figure.axes if panel.get_yscale() == "log"]
+    assert [list(line.get_xdata()) for line in curves.get_lines()] == [[20, 40, 60]] * 2
+    assert len(figure.axes) == 3
+    assert training([auroc(0.9)]) == {}
