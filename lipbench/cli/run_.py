@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lipbench.cli.options import device_option, plugin_options, read_plugin_options, results_option, suite_options
+from lipbench.cli.options import place_options, plugin_options, read_plugin_options, results_option, suite_options
 
 
 class _Interrupts:
@@ -34,7 +34,7 @@ class _Interrupts:
 @click.command()
 @suite_options
 @results_option
-@device_option
+@place_options
 @click.option(
     "--workers", type=click.IntRange(1, 1024), help="Worker processes at once; default: as many as keep the cores or GPUs busy."
 )
@@ -47,13 +47,14 @@ def command(
     select: tuple[str, ...],
     results: Path,
     device: str,
+    executor: str,
+    address: str | None,
     workers: int | None,
     no_plots: bool,
     **chosen: Any,
 ) -> None:
     """Writes DIR/<suite>/records.jsonl. What is there already is not computed again; a run that was cut off goes on."""
     from lipbench.cli.progress import Progress
-    from lipbench.execution.devices import device_class
     from lipbench.execution.runner import RunOptions, run_suite
     from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
@@ -61,8 +62,9 @@ def command(
     plugins = read_plugin_options(**chosen)
     registry = load_registry(plugins)
     options = RunOptions(
-        results=results, plugins=plugins, device=device, device_class=device_class(device), workers=workers, select=select
+        results=results, plugins=plugins, executor=executor, address=address, device=device, workers=workers, select=select
     )
+    registry.load_executor(executor).device_class(device, address)  # says now what is wrong with them
     interrupts = _Interrupts()
     before = signal.signal(signal.SIGINT, interrupts)
     for sign in (signal.SIGTERM, signal.SIGHUP):

@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,10 @@ from lipbench.contract.context import Context, stable_seed
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotFinite
 from lipbench.contract.values import Value
 from lipbench.execution.artifacts import Artifacts, Kept
+from lipbench.execution.worker import Send
 from lipbench.files import canonical
 from lipbench.registry import load_factory
 from lipbench.signature import instantiate
-
-Send = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
@@ -17,9 +17,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lipbench.execution.work import Event, Schedule, Work, without
+from lipbench.contract.errors import LipbenchError
+from lipbench.contract.execution import Emit, Event, Executor, ExecutorSetup, Work
+from lipbench.execution.devices import device_class, slots
+from lipbench.execution.work import Schedule
 
-Emit = Callable[[Event], None]
 GRACE_S = 0.5
 """How long a finished worker may take to leave before its process group is killed."""
 
@@ -44,51 +46,44 @@ class _Worker:
     fault: dict[str, str] | None = None
 
 
-@dataclass(kw_only=True)
-class LocalExecutor:
-    """Runs works on this machine.
+class LocalExecutor(Executor):
+    """Runs works on this machine: a process a job, or one for many jobs that may share it."""
 
-    Args:
-        devices: One entry a slot, such as ["cpu", "cpu"] or ["cuda:0"].
-        places: Plugins that are not installed: files or modules.
-        artifacts: Folder of fitted models.
-        logs: Folder for what workers print.
-        run: Id of the run, for the names of log files.
-    """
+    @classmethod
+    def device_class(cls, device: str, address: str | None) -> str:
+        """See `Executor`; there is no address here."""
+        if address is not None:
+            raise LipbenchError(f"--address {address}: executor 'local' runs on this machine alone; leave it out")
+        return device_class(device)
 
-    devices: Sequence[str]
-    places: Sequence[str]
-    artifacts: Path
-    logs: Path
-    run: str
-    stop: Callable[[], int] = field(default=lambda: 0)
-    """Number of interrupts so far: 1 finishes what runs, 2 kills it."""
+    def __init__(self, setup: ExecutorSetup) -> None:
+        super().__init__(setup)
+        self._free: list[str] = []
+        self._busy: list[_Worker] = []
+        self._idle: list[_Worker] = []
+        self._count = 0
 
     def execute(self, works: Sequence[Work], emit: Emit) -> None:
-        """Run all works; every outcome goes to `emit`, in this thread."""
+        """See `Executor`."""
         self._emit, self._schedule = emit, Schedule(works)
-        self._free, self._busy, self._idle = list(reversed(self.devices)), [], []
-        self._count = 0
+        devices = slots(self.setup.device, self.setup.workers, max(work.resources.cpus for work in works))
+        self._free = list(reversed(devices))
         self._context = _forkserver()
         try:
             while self._fill() or self._busy:
-                if self.stop() >= 2:
+                if self.setup.stop() >= 2:
                     return
                 self._listen()
         finally:
             for worker in [*self._busy, *self._idle]:
                 self._end(worker, at_once=worker.work is not None)
-            for log in self.logs.glob(f"{self.run}-*.log"):
+            for log in self.setup.logs.glob(f"{self.setup.run}-*.log"):
                 if log.stat().st_size == 0:
                     log.unlink()
 
-    _free: list[str] = field(init=False, default_factory=list)
-    _busy: list[_Worker] = field(init=False, default_factory=list)
-    _idle: list[_Worker] = field(init=False, default_factory=list)
-
     def _fill(self) -> bool:
         """Start works while slots are free; True where anything runs."""
-        while (self._free or self._idle) and not self.stop():
+        while (self._free or self._idle) and not self.setup.stop():
             work = self._schedule.take()
             if work is None:
                 break
@@ -98,31 +93,31 @@ class LocalExecutor:
             self._busy.append(worker)
             self._emit(Event(kind="started", work=work, data={"device": worker.device}))
             try:
-                worker.pipe.send_bytes(json.dumps({"id": work.id, "payload": work.payload, "timeout": work.timeout}).encode())
+                worker.pipe.send_bytes(json.dumps(work.message()).encode())
             except OSError:
                 worker.broken = True
         return bool(self._busy)
 
     def _hire(self, work: Work) -> _Worker:
         """An idle worker that may be shared, else a new one."""
-        if self._idle and work.shared and self._idle[-1].cpus == work.cpus:
+        if self._idle and work.shared and self._idle[-1].cpus == work.resources.cpus:
             return self._idle.pop()
         if self._idle and not self._free:
             self._end(self._idle.pop())
         device = self._free.pop()
         self._count += 1
-        log = self.logs / f"{self.run}-{self._count}.log"
+        log = self.setup.logs / f"{self.setup.run}-{self._count}.log"
         ours, theirs = self._context.Pipe()
         setup = {
-            "places": self.places, "artifacts": str(self.artifacts), "log": str(log), "device": device, "cpus": work.cpus,
+            "places": self.setup.places, "artifacts": str(self.setup.artifacts), "log": str(log), "device": device, "cpus": work.resources.cpus,
         }  # fmt: skip
-        from lipbench.execution.worker import main
+        from lipbench.execution.process import main
 
         process = self._context.Process(target=main, args=(theirs, setup), daemon=False)
         with _no_main():
             process.start()
         theirs.close()
-        return _Worker(process=process, pipe=ours, log=log, device=device, cpus=work.cpus)
+        return _Worker(process=process, pipe=ours, log=log, device=device, cpus=work.resources.cpus)
 
     def _listen(self) -> None:
         """Wait for the next message, death or deadline, and deal with it."""
@@ -162,7 +157,7 @@ class LocalExecutor:
         elif say == "cell":
             worker.cell = None
             worker.left -= {message["cell"]}
-            worker.work = without(work, message["cell"]) or work
+            worker.work = work.only(worker.left) if worker.left else work
             self._emit(Event(kind="cell", work=work, data={**message, "device": worker.device}))
         elif say == "failed":
             worker.fault = message["error"]
@@ -197,11 +192,11 @@ class LocalExecutor:
             return
         data = {"cell": cell, "status": status, "error": error, "cost": {}, "device": worker.device}
         self._emit(Event(kind="cell", work=work, data=data))
-        rest = without(work, cell)
-        if rest is None:
-            self._emit(Event(kind="finished", work=work))
+        left = worker.left - {cell}
+        if left:
+            self._schedule.put_back(work.only(left))
         else:
-            self._schedule.put_back(rest)
+            self._emit(Event(kind="finished", work=work))
 
     def _fail(self, work: Work, status: str, error: dict[str, str], device: str) -> None:
         self._emit(Event(kind="failed", work=work, data={"status": status, "error": error, "device": device}))

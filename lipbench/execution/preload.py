@@ -14,7 +14,7 @@ from pydantic import Field
 
 import lipbench.api
 import lipbench.execution.job
-import lipbench.execution.worker
+import lipbench.execution.process
 from lipbench.signature import instantiate
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from lipbench.contract.errors import LipbenchError
+from lipbench.contract.execution import Event, ExecutorSetup
 from lipbench.contract.values import Record
 from lipbench.execution.artifacts import Artifacts
-from lipbench.execution.devices import slots
-from lipbench.execution.local import LocalExecutor
-from lipbench.execution.work import Event, make_works
+from lipbench.execution.work import make_works
 from lipbench.files import write_atomic
 from lipbench.plugins import PluginOptions
 from lipbench.registry import Registry
@@ -32,8 +31,9 @@ class RunOptions:
 
     results: Path
     plugins: PluginOptions = field(default_factory=PluginOptions)
+    executor: str = "local"
+    address: str | None = None
     device: str = "auto"
-    device_class: str = "cpu"
     workers: int | None = None
     select: tuple[str, ...] = ()
 
@@ -67,8 +67,9 @@ def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watc
         SuiteError, PluginError: The suite is wrong; nothing was run.
         StoreError: The results folder cannot be used.
     """
-    full = make_plan(suite, registry, options.device_class)
-    plan = make_plan(suite, registry, options.device_class, options.select) if options.select else full
+    device = registry.load_executor(options.executor).device_class(options.device, options.address)
+    full = make_plan(suite, registry, device)
+    plan = make_plan(suite, registry, device, options.select) if options.select else full
     folder = options.results / suite.name
     with Store(folder) as store:
         _keep_plan(folder / PLAN, full)
@@ -108,14 +109,17 @@ def _compute(
     works = make_works(plan, missing, artifacts.has)
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    executor = LocalExecutor(
-        devices=slots(options.device, options.workers, max(job.cpus for job in plan.jobs)),
-        places=list(options.plugins.extra),
+    setup = ExecutorSetup(
+        run=run,
         artifacts=artifacts.folder,
         logs=logs,
-        run=run,
+        places=options.plugins.extra,
+        device=options.device,
+        workers=options.workers,
+        address=options.address,
         stop=stop,
     )
+    executor = registry.load_executor(options.executor)(setup)
     recorder = _Recorder(store, plan, run, {cell for _, cells in missing for cell in cells}, outcome)
 
     def emit(event: Event) -> None:

@@ -1,42 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an executor is given and what it says back; nothing here knows processes or torch."""
+"""From a plan and what is missing of it to the works that an executor is given."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from lipbench.contract.execution import Resources, Work
 from lipbench.suite.plan import Fit, Job, Plan, fit_scope
 from lipbench.suite.stages import Step
 from lipbench.suite.uses import Use
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """A fit, a step, or the missing cells of a job: what one worker does in one go."""
-
-    id: str
-    title: str
-    payload: Mapping[str, Any]
-    """All that the worker needs, as JSON."""
-    cells: tuple[str, ...] = ()
-    """Ids of the cells that it gives; empty for a fit or a step, which give an artifact."""
-    needs: frozenset[str] = frozenset()
-    """Ids of fits and steps that must be done before."""
-    shared: bool = False
-    cpus: int = 1
-    timeout: float = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that happened to a work."""
-
-    kind: Literal["started", "cell", "note", "finished", "failed"]
-    """`cell` carries a finished cell; `failed` a fault of the whole work, before or between its cells."""
-    work: Work
-    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Schedule:
@@ -112,8 +85,9 @@ def _step_work(plan: Plan, step: Step, absent: Set[str], timeout: float) -> Work
     payload = {"step": step.id, "steps": _closure(plan, [step.id])}
     needs = frozenset({*step.fits.values(), *step.steps.values()} & absent)
     return Work(
-        id=step.id, title=step.title(), payload=payload, needs=needs, shared=step.shared, cpus=step.cpus, timeout=timeout
-    )
+        id=step.id, title=step.title(), payload=payload, needs=needs, shared=step.shared,
+        resources=Resources(cpus=step.cpus), timeout=timeout,
+    )  # fmt: skip
 
 
 def _closure(plan: Plan, wanted: Iterable[str]) -> dict[str, Any]:
@@ -170,18 +144,5 @@ def _job_work(plan: Plan, job: Job, cells: Sequence[str], needs: frozenset[str],
     }
     return Work(
         id=job.id, title=job.title(), payload=payload, cells=tuple(c.id for c in chosen), needs=needs,
-        shared=job.shared, cpus=job.cpus, timeout=timeout,
-    )  # fmt: skip
-
-
-def without(work: Work, cell: str) -> Work | None:
-    """The rest of a work after one of its cells ended it; None where nothing is left."""
-    left = tuple(c for c in work.cells if c != cell)
-    if not left:
-        return None
-    job = dict(work.payload["job"])
-    job["cells"] = [c for c in job["cells"] if c["id"] in left]
-    return Work(
-        id=work.id, title=work.title, payload={**work.payload, "job": job}, cells=left, needs=work.needs,
-        shared=work.shared, cpus=work.cpus, timeout=work.timeout,
+        shared=job.shared, resources=Resources(cpus=job.cpus), timeout=timeout,
     )  # fmt: skip
