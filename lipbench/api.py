@@ -23,6 +23,7 @@ from lipbench.contract.context import Checkpoint, Context, data_root, stable_see
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable, NotFinite
 from lipbench.contract.execution import Emit, Event, Executor, ExecutorDeclaration, ExecutorSetup, Resources, Work
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
+from lipbench.execution.dispatch import Dispatch
 from lipbench.execution.worker import Worker
 
 API_VERSION = 1
@@ -40,6 +41,7 @@ __all__ = [
     "DataSpec",
     "Dataset",
     "Direction",
+    "Dispatch",
     "Emit",
     "Entry",
     "Event",

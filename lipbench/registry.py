@@ -44,7 +44,7 @@ def cache_file() -> Path:
     return Path(folder) / "components.json"
 
 
-_MADE_BY = f"{__version__}, descriptions 2"
+_MADE_BY = f"{__version__}, descriptions 3"
 """What wrote a description; another number where their fields have changed."""
 
 

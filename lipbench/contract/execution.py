@@ -3,11 +3,30 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+MEMORY = r"^[0-9]+(\.[0-9]+)? (MiB|GiB)$"
+"""How an amount of memory is written, such as `4 GiB`."""
+
+
+def in_bytes(memory: str) -> int:
+    """Bytes of an amount of memory.
+
+    >>> in_bytes("1.5 GiB")
+    1610612736
+
+    Raises:
+        ValueError: It is not written as `MEMORY` says.
+    """
+    if not re.match(MEMORY, memory):
+        raise ValueError(f"{memory!r} is no amount of memory; write 512 MiB or 4 GiB")
+    number, unit = memory.split()
+    return int(float(number) * (2**20 if unit == "MiB" else 2**30))
 
 
 @dataclass(frozen=True, kw_only=True)

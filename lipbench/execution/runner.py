@@ -15,6 +15,7 @@ from lipbench.contract.errors import LipbenchError
 from lipbench.contract.execution import Event, ExecutorSetup
 from lipbench.contract.values import Record
 from lipbench.execution.artifacts import Artifacts
+from lipbench.execution.durations import Durations
 from lipbench.execution.work import make_works
 from lipbench.files import write_atomic
 from lipbench.plugins import PluginOptions
@@ -35,6 +36,11 @@ class RunOptions:
     address: str | None = None
     device: str = "auto"
     workers: int | None = None
+    timeout: float | None = None
+    """Instead of what suite and task say."""
+    retries: int = 2
+    on_held: Callable[[str], None] | None = None
+    """Waits for another run that holds the folder; see `Store`."""
     select: tuple[str, ...] = ()
 
 
@@ -71,7 +77,7 @@ def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watc
     full = make_plan(suite, registry, device)
     plan = make_plan(suite, registry, device, options.select) if options.select else full
     folder = options.results / suite.name
-    with Store(folder) as store:
+    with Store(folder, options.on_held) as store:
         _keep_plan(folder / PLAN, full)
         missing = missing_cells(plan, folder)
         outcome = Outcome(plan=plan, folder=folder)
@@ -106,7 +112,7 @@ def _compute(
     write_atomic(folder / "runs" / f"{run}.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     registry.save()  # before the workers start, so that they read it instead of importing
     artifacts = Artifacts(options.results / "artifacts")
-    works = make_works(plan, missing, artifacts.has)
+    works = make_works(plan, missing, artifacts.has, Durations(store.path, artifacts.folder), options.timeout)
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     setup = ExecutorSetup(
@@ -117,6 +123,7 @@ def _compute(
         device=options.device,
         workers=options.workers,
         address=options.address,
+        retries=options.retries,
         stop=stop,
     )
     executor = registry.load_executor(options.executor)(setup)

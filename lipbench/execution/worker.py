@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ class Worker:
             work: What `Work.message` gives.
             send: Takes JSON objects, which belong to `Dispatch.message`. Each has `say` and, as `work`, the id: `begin` with
                 `cell` (None for what comes before the first one), `note` with `text`, `cell` with an answer, `failed` with
-                an `error`, and `done` at the end.
+                an `error`, and `done` at the end, with `held`, the artifacts that it has in memory, and `spent`: true where
+                this process should do no other work.
         """
         from lipbench.execution.job import Bench, do
 
@@ -51,8 +53,19 @@ class Worker:
             # The id is with every message, so that what comes late is not taken for another work's.
             send({**message, "work": work["id"]})
 
-        do(Bench(artifacts=self.artifacts, device=self.device, send=say, kept=self._kept), work["payload"], work["timeout"])
-        say({"say": "done"})
+        bench = Bench(
+            artifacts=self.artifacts, device=self.device, send=say, kept=self._kept, batch_scale=work.get("batch_scale", 1.0)
+        )
+        spent = do(bench, work["payload"], work["timeout"])
+        say({"say": "done", "held": list(self._kept), "spent": spent})
+
+
+@functools.cache
+def pools() -> Any:
+    """The thread pools of the libraries that are loaded when it is first called; to find them takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _threads(cpus: int) -> None:
@@ -60,6 +73,7 @@ def _threads(cpus: int) -> None:
     import torch
 
     torch.set_num_threads(cpus)
+    pools().limit(limits=cpus)
     # Not use_deterministic_algorithms(warn_only=True), which means the same but imports the compiler, 1.8 s a worker.
     torch.set_deterministic_debug_mode("warn")
     # TF32 would search the network in 10-bit mantissas without saying so.
