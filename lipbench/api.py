@@ -21,7 +21,10 @@ from lipbench.contract.components import (
 )
 from lipbench.contract.context import Checkpoint, Context, data_root, stable_seed
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable, NotFinite
+from lipbench.contract.execution import Emit, Event, Executor, ExecutorDeclaration, ExecutorSetup, Resources, Work
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
+from lipbench.execution.dispatch import Dispatch
+from lipbench.execution.worker import Worker
 
 API_VERSION = 1
 """Version of this surface; it changes when a plugin written for it could break."""
@@ -38,7 +41,13 @@ __all__ = [
     "DataSpec",
     "Dataset",
     "Direction",
+    "Dispatch",
+    "Emit",
     "Entry",
+    "Event",
+    "Executor",
+    "ExecutorDeclaration",
+    "ExecutorSetup",
     "Interval",
     "InvalidInput",
     "Kind",
@@ -51,12 +60,15 @@ __all__ = [
     "NotFinite",
     "Record",
     "Report",
+    "Resources",
     "Split",
     "Stage",
     "Status",
     "Table",
     "Task",
     "Value",
+    "Work",
+    "Worker",
     "data_root",
     "hookimpl",
     "stable_seed",

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import pluggy
 
-from lipbench import hookspecs
+from lipbench import __version__, hookspecs
 from lipbench.contract.components import KINDS, Component, Report
 from lipbench.contract.errors import LipbenchError, PluginError, did_you_mean
+from lipbench.contract.execution import ExecutorDeclaration
 
 GROUP = "lipbench"
+OWN = "lipbench.execution.plugin"
+"""What the core itself declares by the hooks; it is always there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,7 @@ class PluginInfo:
     reason: str = ""
     components: tuple[Component, ...] = ()
     reports: tuple[Report, ...] = ()
+    executors: tuple[ExecutorDeclaration, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +58,9 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
     Raises:
         PluginError: A plugin that was asked for by `--plugin`, or blocked by name, does not exist.
     """
-    found: list[PluginInfo] = []
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
+    found = [_guarded(manager, "core", "lipbench", __version__, OWN)]
     installed = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
     for name in options.blocked:
         if name not in {e.name for e in installed}:
@@ -83,7 +87,7 @@ def _guarded(manager: pluggy.PluginManager, name: str, dist: str, version: str, 
     """Import and ask one plugin; whatever it raises becomes its own reason."""
     try:
         module = source.load() if isinstance(source, EntryPoint) else import_place(source)
-        components, reports = _ask(manager, name, module)
+        given = _ask(manager, name, module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -92,7 +96,13 @@ def _guarded(manager: pluggy.PluginManager, name: str, dist: str, version: str, 
         reason = what if isinstance(error, LipbenchError) else f"{type(error).__name__}: {what}"
         return PluginInfo(name=name, distribution=dist, version=version, status="broken", reason=reason)
     return PluginInfo(
-        name=name, distribution=dist, version=version, status="ok", components=tuple(components), reports=tuple(reports)
+        name=name,
+        distribution=dist,
+        version=version,
+        status="ok",
+        components=given["lipbench_components"],
+        reports=given["lipbench_reports"],
+        executors=given["lipbench_executors"],
     )
 
 
@@ -130,28 +140,38 @@ def import_place(place: str) -> ModuleType:
     return module
 
 
-def _ask(manager: pluggy.PluginManager, name: str, module: object) -> tuple[list[Component], list[Report]]:
+_HOOKS: dict[str, type] = {
+    "lipbench_components": Component,
+    "lipbench_reports": Report,
+    "lipbench_executors": ExecutorDeclaration,
+}
+"""What each hook yields."""
+
+
+def _ask(manager: pluggy.PluginManager, name: str, module: object) -> dict[str, tuple[Any, ...]]:
     """Register one plugin and call its hooks alone, so that one that raises loses only its own answers."""
     manager.register(module, name)
-    given: dict[str, list[object]] = {"lipbench_components": [], "lipbench_reports": []}
+    given: dict[str, tuple[Any, ...]] = dict.fromkeys(_HOOKS, ())
     callers = manager.get_hookcallers(module) or []
     for caller in callers:
         if caller.name not in given:
             raise PluginError(f"hook {caller.name!r} does not exist; {did_you_mean(caller.name, given)}")
         for implementation in caller.get_hookimpls():
             if implementation.plugin is module:
-                given[caller.name] += cast("Iterable[object]", implementation.function())
+                given[caller.name] += tuple(cast("Iterable[object]", implementation.function()))
     if not callers:
         raise PluginError("it implements no hook; mark its functions with @lipbench.api.hookimpl")
-    components = [c for c in given["lipbench_components"] if isinstance(c, Component)]
-    reports = [r for r in given["lipbench_reports"] if isinstance(r, Report)]
-    for thing in (t for things in given.values() for t in things):
-        if not (isinstance(thing, (Component, Report)) and ":" in thing.factory):
-            raise PluginError(f"a hook gave {thing!r}; it must yield Component or Report with factory='module:name'")
-    for component in components:
-        if component.kind not in KINDS:
-            raise PluginError(f"component {component.name!r} is of kind {component.kind!r}; the kinds are {', '.join(KINDS)}")
-    return components, reports
+    for hook, things in given.items():
+        for thing in things:
+            _check(hook, thing)
+    return given
+
+
+def _check(hook: str, thing: Any) -> None:
+    if not (isinstance(thing, _HOOKS[hook]) and ":" in getattr(thing, "factory", "")):
+        raise PluginError(f"a hook gave {thing!r}; {hook} must yield {_HOOKS[hook].__name__} with factory='module:name'")
+    if isinstance(thing, Component) and thing.kind not in KINDS:
+        raise PluginError(f"component {thing.name!r} is of kind {thing.kind!r}; the kinds are {', '.join(KINDS)}")
 
 
 def all_reports(plugins: Sequence[PluginInfo], task: str) -> Iterator[Report]:

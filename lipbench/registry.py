@@ -15,6 +15,7 @@ from typing import Any
 from lipbench import __version__
 from lipbench.contract.components import KINDS, Component, Kind
 from lipbench.contract.errors import LipbenchError, PluginError, did_you_mean
+from lipbench.contract.execution import Executor, ExecutorDeclaration
 from lipbench.files import canonical, write_atomic
 from lipbench.fingerprint import closure, code_fingerprint, digest, module_file, stamp
 from lipbench.plugins import PluginInfo, PluginOptions, load_plugins
@@ -43,7 +44,7 @@ def cache_file() -> Path:
     return Path(folder) / "components.json"
 
 
-_MADE_BY = f"{__version__}, descriptions 2"
+_MADE_BY = f"{__version__}, descriptions 3"
 """What wrote a description; another number where their fields have changed."""
 
 
@@ -112,10 +113,35 @@ class Registry:
 
     def _broken(self, entry: Registered, error: Exception) -> PluginError:
         kind, name = entry.component.kind, entry.component.name
-        cause = str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
         return PluginError(
-            f"{kind} {name!r} of plugin {entry.plugin.name!r} ({entry.plugin.distribution}) cannot be loaded: {cause}"
+            f"{kind} {name!r} of plugin {entry.plugin.name!r} ({entry.plugin.distribution}) cannot be loaded: {_cause(error)}"
         )
+
+    def executors(self) -> list[tuple[ExecutorDeclaration, PluginInfo]]:
+        """Declared executors with their plugins, sorted by name."""
+        return sorted(((e, p) for p in self.plugins for e in p.executors), key=lambda pair: (pair[0].name, pair[1].name))
+
+    def load_executor(self, name: str) -> type[Executor]:
+        """Import the class of an executor.
+
+        Raises:
+            PluginError: There is none of this name, two plugins claim it, or it cannot be imported.
+        """
+        wanted = [(e, p) for e, p in self.executors() if e.name == name]
+        if not wanted:
+            raise PluginError(f"there is no executor {name!r}; {did_you_mean(name, (e.name for e, _ in self.executors()))}")
+        if len(wanted) > 1:
+            raise PluginError(
+                f"executor {name!r} is claimed by plugins {' and '.join(p.name for _, p in wanted)}; block one with -p no:NAME"
+            )
+        declared, plugin = wanted[0]
+        try:
+            found = load_factory(declared.factory)
+        except Exception as error:
+            raise PluginError(f"executor {name!r} of plugin {plugin.name!r} cannot be loaded: {_cause(error)}") from error
+        if not (isinstance(found, type) and issubclass(found, Executor)):
+            raise PluginError(f"executor {name!r} of plugin {plugin.name!r}: {found!r} is no subclass of lipbench.api.Executor")
+        return found
 
     @cached_property
     def _cache(self) -> dict[str, Any]:
@@ -196,6 +222,11 @@ class Registry:
         except OSError:
             return
         self._cache_changed = False
+
+
+def _cause(error: Exception) -> str:
+    """An error in one line, with its class where it is none of ours."""
+    return str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def load_factory(factory: str) -> type:

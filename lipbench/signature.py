@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lipbench.contract.components import Dataset, Kind, Method, Metric, Model, Stage, Task
 from lipbench.contract.errors import PluginError
+from lipbench.contract.execution import in_bytes
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -134,7 +135,7 @@ def _task(cls: type[Task]) -> dict[str, Any]:
         "role_kinds": {n: _kind_of(_annotation(cls, function, n)) for n in roles},
         "fits": dict(cls.fits),
         "shared": cls.shared,
-        "cpus": cls.cpus,
+        **_limits(cls),
         "stages": _stages(cls, roles),
         "optional": [
             name for name in cls.stages if inspect.signature(function).parameters[name].default is not inspect.Parameter.empty
@@ -142,6 +143,22 @@ def _task(cls: type[Task]) -> dict[str, Any]:
         "gives": class_name(gives),
         "gives_mro": [class_name(c) for c in gives.__mro__ if c is not object],
     }
+
+
+def _limits(cls: type[Task]) -> dict[str, Any]:
+    """What jobs of a task ask for, checked."""
+    who = class_name(cls)
+    if not (isinstance(cls.cpus, int) and cls.cpus >= 1):
+        raise PluginError(f"{who}: cpus is {cls.cpus!r}; write a whole number from 1")
+    if not (isinstance(cls.gpus, (int, float)) and 0 < cls.gpus <= 1):
+        raise PluginError(f"{who}: gpus is {cls.gpus!r}; write a share above 0 and at most 1")
+    if cls.timeout is not None and not (isinstance(cls.timeout, (int, float)) and cls.timeout > 0):
+        raise PluginError(f"{who}: timeout is {cls.timeout!r}; write seconds above 0, or None")
+    try:
+        memory = in_bytes(cls.memory) if cls.memory else 0
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{who}: memory: {error}") from error
+    return {"cpus": cls.cpus, "gpus": float(cls.gpus), "memory": memory, "timeout": cls.timeout}
 
 
 def _stages(cls: type[Task], roles: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -22,12 +21,13 @@ def command(**chosen: Any) -> None:
     from lipbench.contract.components import KINDS
     from lipbench.contract.context import data_root
     from lipbench.contract.errors import PluginError
-    from lipbench.execution.devices import gpu_count
+    from lipbench.execution.devices import detect
     from lipbench.registry import cache_file, load_registry
 
     registry = load_registry(read_plugin_options(**chosen))
     click.echo(f"lipbench {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    click.echo(f"devices: {gpu_count()} NVIDIA GPU(s), {len(os.sched_getaffinity(0))} CPU core(s)")
+    machine = detect()
+    click.echo(f"devices: {len(machine.gpus)} NVIDIA GPU(s), {machine.cores} CPU core(s)")
     for name in (
         "torch",
         "numpy",

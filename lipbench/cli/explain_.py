@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lipbench.cli.options import device_option, plugin_options, read_plugin_options, results_option
+from lipbench.cli.options import place_options, plugin_options, read_plugin_options, results_option
 from lipbench.contract.errors import StoreError
 
 
@@ -19,13 +19,20 @@ from lipbench.contract.errors import StoreError
 @click.option("--profile", metavar="NAME", help="A profile of the suite.")
 @click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Change a value of the suite.")
 @results_option
-@device_option
+@place_options
 @plugin_options
 def command(
-    cell: str, suite: Path, profile: str | None, settings: tuple[str, ...], results: Path, device: str, **chosen: Any
+    cell: str,
+    suite: Path,
+    profile: str | None,
+    settings: tuple[str, ...],
+    results: Path,
+    device: str,
+    executor: str,
+    address: str | None,
+    **chosen: Any,
 ) -> None:
     """CELL is the id of a recorded cell, or of one that `lipbench plan --json` shows; a unique beginning is enough."""
-    from lipbench.execution.devices import device_class
     from lipbench.execution.runner import identity
     from lipbench.registry import load_registry
     from lipbench.results.store import read_records
@@ -34,7 +41,7 @@ def command(
 
     registry = load_registry(read_plugin_options(**chosen))
     loaded = load_suite(suite, profile, settings)
-    plan = make_plan(loaded, registry, device_class(device))
+    plan = make_plan(loaded, registry, registry.load_executor(executor).device_class(device, address))
     planned = {c.id: {**identity(job, c), "device": plan.device} for job, c in plan.cells()}
     recorded = {r.cell: r for r in read_records(results / loaded.name)}
     matches = sorted({i for i in [*planned, *recorded] if i.startswith(cell)})

@@ -15,7 +15,7 @@ _WHAT: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 
 
 @click.command()
-@click.argument("what", required=False, type=click.Choice([*_WHAT, "plugins"]))
+@click.argument("what", required=False, type=click.Choice([*_WHAT, "executors", "plugins"]))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @plugin_options
 def command(what: str | None, as_json: bool, **chosen: Any) -> None:
@@ -31,6 +31,9 @@ def command(what: str | None, as_json: bool, **chosen: Any) -> None:
                     for r in registry.all(kind)
                 ]
                 _print(rows, ("name", "plugin", "summary"), as_json, None if what else words)
+    if what in (None, "executors"):
+        rows = [{"name": e.name, "plugin": p.name, "summary": e.summary} for e, p in registry.executors()]
+        _print(rows, ("name", "plugin", "summary"), as_json, None if what else "executors")
     if what in (None, "plugins"):
         rows = [
             {"name": p.name, "status": p.status, "distribution": p.distribution, "version": p.version, "reason": p.reason}

@@ -44,11 +44,21 @@ def suite_options(function: F) -> F:
     return function
 
 
-def device_option(function: F) -> F:
-    """`--device`."""
-    return click.option(
-        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps", help="Where jobs run."
-    )(function)
+def place_options(function: F) -> F:
+    """`--device`, `--executor` and `--address`: where jobs run."""
+    for add in (
+        click.option("--address", metavar="ADDRESS", help="Where the executor finds its machines, if it asks for that."),
+        click.option(
+            "--executor",
+            default="local",
+            show_default=True,
+            metavar="NAME",
+            help="What runs jobs; see `lipbench list executors`.",
+        ),
+        click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps", help="Where jobs run."),
+    ):
+        function = add(function)
+    return function
 
 
 def results_option(function: F) -> F:

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from lipbench.cli.options import device_option, plugin_options, read_plugin_options, results_option, suite_options
+from lipbench.cli.options import place_options, plugin_options, read_plugin_options, results_option, suite_options
 
 
 @click.command()
 @suite_options
 @results_option
-@device_option
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each cell.")
 @plugin_options
 def command(
@@ -25,12 +25,13 @@ def command(
     select: tuple[str, ...],
     results: Path,
     device: str,
+    executor: str,
+    address: str | None,
     as_json: bool,
     **chosen: Any,
 ) -> None:
     """Nothing is computed and nothing is written."""
     from lipbench.execution.artifacts import Artifacts
-    from lipbench.execution.devices import device_class
     from lipbench.execution.runner import missing_cells
     from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
@@ -40,7 +41,7 @@ def command(
     artifacts = Artifacts(results / "artifacts")
     for file in suites:
         suite = load_suite(file, profile, settings)
-        plan = make_plan(suite, registry, device_class(device), select)
+        plan = make_plan(suite, registry, registry.load_executor(executor).device_class(device, address), select)
         missing = {job.id: cells for job, cells in missing_cells(plan, results / suite.name)}
         total = todo = 0
         for job in plan.jobs:

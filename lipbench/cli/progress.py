@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from lipbench.execution.work import Event
+from lipbench.contract.execution import Event
 
 QUIET_S = 1.0
 """Plain lines come at most this often, so that a log of 10,000 trivial cells stays readable."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lipbench.cli.options import device_option, plugin_options, read_plugin_options, results_option, suite_options
+from lipbench.cli.options import place_options, plugin_options, read_plugin_options, results_option, suite_options
 
 
 class _Interrupts:
@@ -31,13 +31,43 @@ class _Interrupts:
         self.count = 2
 
 
+class _Patience:
+    """Waits for another run, says so once, and ends on Ctrl-C."""
+
+    def __init__(self, interrupts: _Interrupts) -> None:
+        self.interrupts, self.said = interrupts, ""
+
+    def __call__(self, holder: str) -> None:
+        if self.interrupts.count:
+            raise click.Abort
+        if holder != self.said:
+            self.said = holder
+            click.echo(f"waiting: the results folder is held by another run ({holder})", err=True)
+
+
 @click.command()
 @suite_options
 @results_option
-@device_option
+@place_options
 @click.option(
-    "--workers", type=click.IntRange(1, 1024), help="Worker processes at once; default: as many as keep the cores or GPUs busy."
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Works at once, whatever they ask for; default: as many as keep the cores or GPUs busy.",
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="What one fit, step, evidence or metric may take; default: what the suite or its task says.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=2,
+    show_default=True,
+    help="How often a fault that may pass is tried again, such as a worker that was killed or a network that is down.",
+)
+@click.option("--wait", is_flag=True, help="Wait for a run that holds the results folder instead of giving up.")
 @click.option("--no-plots", is_flag=True, help="Draw no plots.")
 @plugin_options
 def command(
@@ -47,23 +77,29 @@ def command(
     select: tuple[str, ...],
     results: Path,
     device: str,
+    executor: str,
+    address: str | None,
     workers: int | None,
+    timeout: float | None,
+    retries: int,
+    wait: bool,
     no_plots: bool,
     **chosen: Any,
 ) -> None:
     """Writes DIR/<suite>/records.jsonl. What is there already is not computed again; a run that was cut off goes on."""
     from lipbench.cli.progress import Progress
-    from lipbench.execution.devices import device_class
     from lipbench.execution.runner import RunOptions, run_suite
     from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
 
     plugins = read_plugin_options(**chosen)
     registry = load_registry(plugins)
-    options = RunOptions(
-        results=results, plugins=plugins, device=device, device_class=device_class(device), workers=workers, select=select
-    )
     interrupts = _Interrupts()
+    options = RunOptions(
+        results=results, plugins=plugins, executor=executor, address=address, device=device, workers=workers,
+        timeout=timeout, retries=retries, on_held=_Patience(interrupts) if wait else None, select=select,
+    )  # fmt: skip
+    registry.load_executor(executor).device_class(device, address)  # says now what is wrong with them
     before = signal.signal(signal.SIGINT, interrupts)
     for sign in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, interrupts.now)

@@ -276,6 +276,12 @@ class Task(ABC):
     """True where jobs are so short and harmless that they may share one worker process."""
     cpus: ClassVar[int] = 1
     """Threads that a job may use; fixed whatever the number of workers, because it can change the last bits of a sum."""
+    gpus: ClassVar[float] = 1.0
+    """Share of a GPU that a job needs, above 0 and at most 1, where the run is on GPUs; at 0.5 two jobs run on each."""
+    memory: ClassVar[str] = ""
+    """Main memory that a job needs, such as `4 GiB`, so that no more run at once than there is room for; empty for little."""
+    timeout: ClassVar[float | None] = None
+    """Seconds that one fit, one stage, one evidence or one metric may take where the suite does not say; None for an hour."""
 
     evidence: Any
     """See the class docstring; left untyped because every task names its own roles."""

@@ -41,8 +41,8 @@ class Checkpoint(Protocol):
         """What was saved last by the same fit, None where there is nothing."""
 
 
-def _silent(message: str) -> None:
-    """Default of `Context.log` and `Context.report`: outside a run nobody listens."""
+def _silent(message: object) -> None:
+    """Default of `Context.log` and its like: outside a run nobody listens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,10 @@ class Context:
     """`time.monotonic()` at which the harness kills this work; None for no limit."""
     checkpoint: Checkpoint | None = field(default=None, repr=False)
     """In `fit`: where a long one may save its state now and then; it is dropped when the fit is done. Else None."""
+    batch_scale: float = 1.0
+    """Share of the usual batch that may be used: 1, or 1/2, 1/4, ... after memory ran out. See `batch`."""
+    on_batch: Callable[[int], None] = field(default=_silent, repr=False)
+    """How the harness learns that a smaller batch can help; `batch` calls it."""
     log: Callable[[str], None] = field(default=_silent, repr=False)
     """Write a line to the log of the job."""
     report: Callable[[str], None] = field(default=_silent, repr=False)
@@ -78,6 +82,16 @@ class Context:
         import torch
 
         return torch.Generator().manual_seed(stable_seed(self.scope, self.seed, stream) % 2**63)
+
+    def batch(self, rows: int) -> int:
+        """How many rows to send through a network at once: `rows`, or less after memory ran out, at least 1.
+
+        Where memory runs out in a component that has asked, the work is done again with half of it. It is for batches that
+        leave a result the same up to rounding, and not for the batch of an optimiser's step.
+        """
+        given = max(1, int(rows * self.batch_scale))
+        self.on_batch(given)
+        return given
 
     def seconds_left(self) -> float:
         """Seconds until the deadline, infinite where there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,9 @@ class Kept:
     def __init__(self, most: int = KEPT_BYTES) -> None:
         self.most, self.size = most, 0
         self._tensors: dict[str, Mapping[str, Tensor]] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
 
     def get(self, name: str) -> Mapping[str, Tensor] | None:
         """What is kept under this id, which is then the last to be dropped."""

@@ -8,8 +8,7 @@ import random
 import resource
 import sys
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,14 @@ import torch
 
 from lipbench.contract.components import Dataset, Model
 from lipbench.contract.context import Context, stable_seed
-from lipbench.contract.errors import InvalidInput, LipbenchError, NotFinite
+from lipbench.contract.errors import InvalidInput, NotFinite
 from lipbench.contract.values import Value
 from lipbench.execution.artifacts import Artifacts, Kept
+from lipbench.execution.faults import fault, hint, spoils
+from lipbench.execution.worker import Send
 from lipbench.files import canonical
 from lipbench.registry import load_factory
 from lipbench.signature import instantiate
-
-Send = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +37,14 @@ class Bench:
     send: Send
     kept: Kept = field(default_factory=Kept)
     """Artifacts in memory, for jobs that share a worker."""
+    batch_scale: float = 1.0
+    batches: list[int] = field(default_factory=list)
+    """What components were given that asked for a batch, since the last begin."""
+
+    def begin(self, cell: str | None) -> None:
+        """Say what comes next; its time begins."""
+        self.batches.clear()
+        self.send({"say": "begin", "cell": cell})
 
     def make(self, use: Mapping[str, Any]) -> Any:
         """A component from its use."""
@@ -50,41 +57,56 @@ class Bench:
             seed=seed,
             device=self.device,
             deadline=time.monotonic() + timeout,
+            batch_scale=self.batch_scale,
+            on_batch=self.batches.append,
             log=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201  (stderr is the job's log file)
             report=lambda words: self.send({"say": "note", "text": words}),
         )
 
 
-def do(bench: Bench, payload: Mapping[str, Any], timeout: float) -> None:
-    """Do a work and send what came of it: `begin`, `cell` and `failed` messages."""
-    bench.send({"say": "begin", "cell": None})
+def do(bench: Bench, payload: Mapping[str, Any], timeout: float) -> bool:
+    """Do a work and send what came of it: `begin`, `cell` and `failed` messages.
+
+    Returns:
+        True where this process should do no other work, and the cells that are left should run elsewhere.
+    """
+    bench.begin(None)
+    start = time.perf_counter()
     try:
         if "fit" in payload:
             fit = payload["fit"]
             _fit(bench, bench.make(fit["model"]), bench.make(fit["data"]), fit, timeout)
-            return
+            return False
         stages = Stages(bench, payload["steps"], timeout)
         if "step" in payload:
             stages.get(payload["step"])
-            return
+            return False
         evidence = _evidence(bench, payload["job"], stages, timeout)
     except Exception as error:
-        bench.send({"say": "failed", "error": _fault(error)})
-        return
-    _cells(bench, payload["job"], evidence, stages, timeout)
+        bench.send({"say": "failed", "error": fault(error), "again": hint(error, bench.batches)})
+        return spoils(error)
+    cost = {"evidence_seconds": time.perf_counter() - start}
+    return _cells(bench, payload["job"], evidence, stages, timeout, cost)
 
 
-def _cells(bench: Bench, job: Mapping[str, Any], evidence: Any, stages: Stages, timeout: float) -> None:
+def _cells(
+    bench: Bench, job: Mapping[str, Any], evidence: Any, stages: Stages, timeout: float, shared_cost: Mapping[str, float]
+) -> bool:
+    if bench.batch_scale != 1.0:
+        shared_cost = {**shared_cost, "batch_scale": bench.batch_scale}
     for cell in job["cells"]:
-        bench.send({"say": "begin", "cell": cell["id"]})
+        bench.begin(cell["id"])
         before = _versions(evidence, stages)
-        answer = _measure(bench, cell, evidence, job["seed"], timeout)
+        answer, spoilt = _measure(bench, cell, evidence, job["seed"], timeout)
         if any(tensor._version != version for tensor, version in before):
             # The next metric must read what the task gave, not what this one left.
             answer = {"status": "failed", "error": _MUTATED, "cost": answer["cost"]}
             stages.forget()
             evidence = _evidence(bench, job, stages, timeout)
-        bench.send({"say": "cell", "cell": cell["id"], **answer})
+        bench.send({"say": "cell", "cell": cell["id"], **answer, "cost": {**answer["cost"], **shared_cost}})
+        if spoilt:
+            return True
+    return False
 
 
 _LOOKED_AT = 64
@@ -128,7 +150,7 @@ class Stages:
         if not isinstance(made, Mapping) or not all(isinstance(t, torch.Tensor) for t in made.values()):
             raise InvalidInput(f"stage {step['method']} of task {step['task']['name']!r} must give tensors by name")
         facts = {k: step[k] for k in ("task", "method", "roles", "stages", "seed", "scope")}
-        self.bench.artifacts.save(step["id"], made, facts | {"seconds": round(time.perf_counter() - start, 3)})
+        self.bench.artifacts.save(step["id"], made, facts | _how(self.bench, start))
         # What others will read, and not what was made: both are then the same bits in the same layout.
         return self.bench.artifacts.load(step["id"])
 
@@ -228,26 +250,35 @@ def _fit(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], time
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise NotFinite(f"fitting gave NaN or an infinite value in {name!r}; lower the learning rate or check the data")
-    facts = {k: fit[k] for k in ("model", "data", "seed", "scope")} | {"seconds": round(time.perf_counter() - start, 3)}
-    bench.artifacts.save(fit["id"], state, facts)
+    facts = {k: fit[k] for k in ("model", "data", "seed", "scope")}
+    bench.artifacts.save(fit["id"], state, facts | _how(bench, start))
     checkpoint.drop()
 
 
-def _measure(bench: Bench, cell: Mapping[str, Any], evidence: Any, seed: int, timeout: float) -> dict[str, Any]:
+def _how(bench: Bench, start: float) -> dict[str, float]:
+    """What an artifact says of its making."""
+    scale = {} if bench.batch_scale == 1.0 else {"batch_scale": bench.batch_scale}
+    return {"seconds": round(time.perf_counter() - start, 3), **scale}
+
+
+def _measure(bench: Bench, cell: Mapping[str, Any], evidence: Any, seed: int, timeout: float) -> tuple[dict[str, Any], bool]:
+    """The answer of a metric, and whether its fault spoils this process."""
     start = time.perf_counter()
     _reset_peak()
+    spoilt = False
     try:
         metric = bench.make(cell["metric"])
         _seed_globals(cell["scope"], seed)
         value = metric.compute(evidence, bench.context(cell["scope"], seed, timeout))
         answer = _answer(value)
     except Exception as error:
-        answer = {"status": "failed", "error": _fault(error)}
+        answer = {"status": "failed", "error": fault(error), "again": hint(error, bench.batches)}
+        spoilt = spoils(error)
         forwards = backwards = 0
     else:
         forwards, backwards = value.forwards, value.backwards
     cost = {"seconds": time.perf_counter() - start, "forwards": forwards, "backwards": backwards, "peak_bytes": _peak()}
-    return {**answer, "cost": cost}
+    return {**answer, "cost": cost}, spoilt
 
 
 def _answer(value: Value) -> dict[str, Any]:
@@ -265,22 +296,6 @@ def _answer(value: Value) -> dict[str, Any]:
         "unranked": value.unranked,
         "extras": dict(value.extras),
     }
-
-
-def _fault(error: Exception) -> dict[str, str]:
-    """The class of a fault and one line about it; the traceback of what we did not foresee goes to the log."""
-    line = " ".join(str(error).split())[:1000]
-    if isinstance(error, NotFinite):
-        return {"class": "nan", "message": line}
-    if isinstance(error, LipbenchError):
-        return {"class": "invalid", "message": line}
-    traceback.print_exception(error, file=sys.stderr)
-    sys.stderr.flush()
-    name = type(error).__name__
-    kind = "oom" if isinstance(error, MemoryError) or name == "OutOfMemoryError" else "crash"
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return {"class": kind, "message": f"{name}: {line}{place}"[:500]}
 
 
 def _reset_peak() -> None:

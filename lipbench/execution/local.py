@@ -1,263 +1,280 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The local executor: a fresh process a job from a server that has torch loaded, watched, timed out and killed whole."""
+"""The local executor: processes on this machine, each on the device that has room for it, watched and timed out."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import sys
+import selectors
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
-from multiprocessing.context import ForkServerProcess
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from lipbench.execution.work import Event, Schedule, Work, without
+from lipbench.contract.errors import LipbenchError
+from lipbench.contract.execution import Emit, Executor, Resources, Work
+from lipbench.execution import devices
+from lipbench.execution.dispatch import Dispatch, Hint
+from lipbench.execution.hands import Hand, Hands
+from lipbench.execution.schedule import Shape
 
-Emit = Callable[[Event], None]
 GRACE_S = 0.5
-"""How long a finished worker may take to leave before its process group is killed."""
+"""How long a worker that is done may take to leave before it is killed with all that it started."""
 
 STARTUP_S = 120.0
-"""How long a worker may take to import its plugins, on a busy machine, before its time limit begins."""
+"""How long a worker may take to import its plugins, on a busy machine, before it takes its first work."""
+
+STUCK_S = 10.0
+"""How long the kernel may take to end a process that was killed; then its place is given to others."""
+
+SPARES = 8
+"""Workers that are started before they are needed are no more than this."""
 
 
-@dataclass(kw_only=True)
-class _Worker:
-    process: ForkServerProcess
-    pipe: connection.Connection
-    log: Path
-    device: str
-    cpus: int
+@dataclass(kw_only=True, eq=False)
+class _Seat:
+    """A worker at a place of the pool."""
+
+    hand: Hand
+    place: devices.Place
+    resources: Resources
     work: Work | None = None
-    cell: str | None = None
-    """The cell that it is at; None before the first."""
-    left: set[str] = field(default_factory=set)
-    """Cells of its work that it has not answered."""
+    sent: bool = False
     deadline: float = float("inf")
-    broken: bool = False
-    fault: dict[str, str] | None = None
+    held: frozenset[str] = frozenset()
+    """Fits and steps that it has in memory."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Leaver:
+    """A worker that ends, and the place that it still takes."""
+
+    hand: Hand
+    seat: _Seat | None
+    deadline: float
+    killed: bool = False
 
 
 @dataclass(kw_only=True)
-class LocalExecutor:
-    """Runs works on this machine.
+class _Crew:
+    """Who does what now."""
 
-    Args:
-        devices: One entry a slot, such as ["cpu", "cpu"] or ["cuda:0"].
-        places: Plugins that are not installed: files or modules.
-        artifacts: Folder of fitted models.
-        logs: Folder for what workers print.
-        run: Id of the run, for the names of log files.
-    """
+    busy: list[_Seat] = field(default_factory=list)
+    idle: list[_Seat] = field(default_factory=list)
+    """Workers that may be shared and wait for a work, the one that waits longest first."""
+    spare: list[Hand] = field(default_factory=list)
+    leaving: list[_Leaver] = field(default_factory=list)
 
-    devices: Sequence[str]
-    places: Sequence[str]
-    artifacts: Path
-    logs: Path
-    run: str
-    stop: Callable[[], int] = field(default=lambda: 0)
-    """Number of interrupts so far: 1 finishes what runs, 2 kills it."""
+
+class LocalExecutor(Executor):
+    """Runs works on this machine: a process a job, or one for many jobs that may share it."""
+
+    @classmethod
+    def device_class(cls, device: str, address: str | None) -> str:
+        """See `Executor`; there is no address here."""
+        if address is not None:
+            raise LipbenchError(f"--address {address}: executor 'local' runs on this machine alone; leave it out")
+        return devices.device_class(device, devices.detect())
 
     def execute(self, works: Sequence[Work], emit: Emit) -> None:
-        """Run all works; every outcome goes to `emit`, in this thread."""
-        self._emit, self._schedule = emit, Schedule(works)
-        self._free, self._busy, self._idle = list(reversed(self.devices)), [], []
-        self._count = 0
-        self._context = _forkserver()
+        """See `Executor`."""
+        setup = self.setup
+        self._pool = devices.Pool.of(devices.detect(), setup.device, setup.workers)
+        self._slots = max(self._pool.slots(resources) for resources in {work.resources for work in works})
+        self._dispatch = Dispatch(works, emit, slots=self._slots, retries=setup.retries)
+        self._hands = Hands(logs=setup.logs, run=setup.run, artifacts=setup.artifacts, places=setup.places)
+        self._crew, self._selector, self._spares = _Crew(), selectors.DefaultSelector(), min(self._slots, SPARES)
         try:
-            while self._fill() or self._busy:
-                if self.stop() >= 2:
-                    return
+            while setup.stop() < 2:
+                if not setup.stop():
+                    self._fill()
+                if not self._crew.busy and (setup.stop() or not self._dispatch.open):
+                    break
                 self._listen()
         finally:
-            for worker in [*self._busy, *self._idle]:
-                self._end(worker, at_once=worker.work is not None)
-            for log in self.logs.glob(f"{self.run}-*.log"):
-                if log.stat().st_size == 0:
-                    log.unlink()
+            self._close()
 
-    _free: list[str] = field(init=False, default_factory=list)
-    _busy: list[_Worker] = field(init=False, default_factory=list)
-    _idle: list[_Worker] = field(init=False, default_factory=list)
+    def _fill(self) -> None:
+        """Start works while there is room."""
+        while (work := self._dispatch.take(self._has_room, self._memory())) is not None:
+            seat = self._seat(work)
+            seat.work, seat.sent, seat.deadline = work, False, seat.hand.started + STARTUP_S
+            self._crew.busy.append(seat)
+            self._dispatch.begin(work, seat.place.device)
+            self._give(seat)
+        # Workers for works to come start while others run; a work of its own then waits for no fork.
+        wanted = min(self._spares, self._dispatch.waiting) if any(not s.work.shared for s in self._crew.busy if s.work) else 0
+        while len(self._crew.spare) < wanted:
+            self._crew.spare.append(self._start())
 
-    def _fill(self) -> bool:
-        """Start works while slots are free; True where anything runs."""
-        while (self._free or self._idle) and not self.stop():
-            work = self._schedule.take()
-            if work is None:
-                break
-            worker = self._hire(work)
-            worker.work, worker.cell, worker.fault, worker.left = work, None, None, set(work.cells)
-            worker.deadline = time.monotonic() + STARTUP_S + work.timeout
-            self._busy.append(worker)
-            self._emit(Event(kind="started", work=work, data={"device": worker.device}))
-            try:
-                worker.pipe.send_bytes(json.dumps({"id": work.id, "payload": work.payload, "timeout": work.timeout}).encode())
-            except OSError:
-                worker.broken = True
-        return bool(self._busy)
+    def _has_room(self, shape: Shape) -> bool:
+        """Whether a work of this shape can begin now, if need be in place of an idle worker."""
+        resources, shared = shape
+        if shared and any(seat.resources == resources for seat in self._crew.idle):
+            return True
+        return bool(self._crew.idle) or self._pool.find(resources) is not None
 
-    def _hire(self, work: Work) -> _Worker:
-        """An idle worker that may be shared, else a new one."""
-        if self._idle and work.shared and self._idle[-1].cpus == work.cpus:
-            return self._idle.pop()
-        if self._idle and not self._free:
-            self._end(self._idle.pop())
-        device = self._free.pop()
-        self._count += 1
-        log = self.logs / f"{self.run}-{self._count}.log"
-        ours, theirs = self._context.Pipe()
-        setup = {
-            "places": self.places, "artifacts": str(self.artifacts), "log": str(log), "device": device, "cpus": work.cpus,
-        }  # fmt: skip
-        from lipbench.execution.worker import main
+    def _memory(self) -> frozenset[str]:
+        return frozenset().union(*(seat.held for seat in self._crew.idle))
 
-        process = self._context.Process(target=main, args=(theirs, setup), daemon=False)
-        with _no_main():
-            process.start()
-        theirs.close()
-        return _Worker(process=process, pipe=ours, log=log, device=device, cpus=work.cpus)
+    def _seat(self, work: Work) -> _Seat:
+        """An idle worker that may be shared, best one that has in memory what the work reads; else a new one."""
+        crew = self._crew
+        if work.shared:
+            fitting = [seat for seat in crew.idle if seat.resources == work.resources]
+            if fitting:
+                seat = max(fitting, key=lambda s: len(s.held & work.uses))
+                crew.idle.remove(seat)
+                return seat
+        while (place := self._pool.find(work.resources)) is None:
+            # Its place is free at once: what it still has to do is to end.
+            seat = crew.idle.pop(0)
+            self._pool.leave(seat.place, seat.resources)
+            self._let_go(seat.hand, None)
+        hand = crew.spare.pop(0) if crew.spare else self._start()
+        self._pool.occupy(place, work.resources)
+        return _Seat(hand=hand, place=place, resources=work.resources)
+
+    def _start(self) -> Hand:
+        hand = self._hands.start()
+        self._selector.register(hand.outbox, selectors.EVENT_READ)
+        self._selector.register(hand.process.sentinel, selectors.EVENT_READ)
+        return hand
+
+    def _give(self, seat: _Seat) -> None:
+        """Hand the work over, once the worker is there to take it."""
+        if seat.sent or not seat.hand.ready or seat.work is None:
+            return
+        seat.sent = True
+        seat.deadline = time.monotonic() + seat.work.timeout
+        seat.hand.send(
+            {
+                "work": seat.work.message(),
+                "device": seat.place.local,
+                "cpus": seat.resources.cpus,
+                "environment": devices.environment(seat.place, seat.resources.cpus),
+            }
+        )
 
     def _listen(self) -> None:
         """Wait for the next message, death or deadline, and deal with it."""
+        self._selector.select(self._patience())
+        for hand in list(self._crew.spare):
+            self._hear_spare(hand)
+        for seat in list(self._crew.busy):
+            self._hear(seat)
+        for leaver in list(self._crew.leaving):
+            self._see_off(leaver)
+
+    def _patience(self) -> float:
+        """Seconds until something is due."""
         now = time.monotonic()
-        wait = max(0.0, min([w.deadline - now for w in self._busy] + [0.5]))
-        ready = set(connection.wait([x for w in self._busy for x in (w.pipe, w.process.sentinel)], wait))
-        for worker in list(self._busy):
-            if worker.pipe in ready:
-                self._hear(worker)
-            if worker in self._busy and (worker.broken or (worker.process.sentinel in ready and not worker.pipe.poll())):
-                self._lost(worker, "failed", _death(worker))
-            if worker in self._busy and time.monotonic() > worker.deadline:
-                limit = worker.work.timeout if worker.work else 0.0
-                self._lost(worker, "timeout", {"class": "timeout", "message": f"took longer than {limit:g} s"})
+        due = [seat.deadline - now for seat in self._crew.busy] + [leaver.deadline - now for leaver in self._crew.leaving]
+        again = self._dispatch.wait()
+        return max(0.0, min([*due, 0.5, 0.5 if again is None else again]))
 
-    def _hear(self, worker: _Worker) -> None:
-        """Take all messages that have arrived."""
-        while worker in self._busy and not worker.broken and worker.pipe.poll():
-            try:
-                message = json.loads(worker.pipe.recv_bytes())
-            except (EOFError, OSError):
-                worker.broken = True
+    def _hear_spare(self, hand: Hand) -> None:
+        for message in hand.hear():
+            self._ready(hand, message)
+        if hand.mute or hand.gone:
+            # Whatever it died of, the next one dies of too, and then there is a work to say so; no more spares until then.
+            self._crew.spare.remove(hand)
+            self._spares = 0
+            self._let_go(hand, None)
+
+    @staticmethod
+    def _ready(hand: Hand, message: dict[str, Any]) -> bool:
+        if message["say"] == "ready":
+            hand.ready, hand.server = True, message["server"]
+            return True
+        return False
+
+    def _hear(self, seat: _Seat) -> None:
+        """Take what a busy worker has said; then see whether it is dead or late."""
+        # Looked at first: what a worker said before it died is heard before its death counts.
+        gone = seat.hand.gone
+        for message in seat.hand.hear():
+            if self._ready(seat.hand, message):
+                self._give(seat)
+                continue
+            if message["say"] == "begin" and seat.work is not None:
+                seat.deadline = time.monotonic() + seat.work.timeout
+            if self._dispatch.message(message):
+                self._done(seat, message)
                 return
-            self._message(worker, message)
+        if gone:
+            self._lost(seat, "failed", *seat.hand.death())
+        elif seat.hand.mute and not seat.hand.deaf:
+            # Most often its death is on the way, and says more than the end of a pipe.
+            self._stop_listening(seat.hand)
+            seat.deadline = min(seat.deadline, time.monotonic() + GRACE_S)
+        elif time.monotonic() > seat.deadline:
+            self._late(seat)
 
-    def _message(self, worker: _Worker, message: dict[str, Any]) -> None:
-        work = worker.work
-        assert work is not None  # noqa: S101  (only busy workers are listened to)
-        say, about = message.pop("say"), message.pop("work")
-        if about != work.id:
+    def _late(self, seat: _Seat) -> None:
+        if seat.hand.mute:
+            self._lost(seat, "failed", *seat.hand.death())
+        elif not seat.sent:
+            what = f"the worker was not ready after {STARTUP_S:g} s; log: {seat.hand.log.name}"
+            self._lost(seat, "failed", {"class": "crash", "message": what}, None)
+        else:
+            limit = seat.work.timeout if seat.work else 0.0
+            what = f"took longer than {limit:g} s; log: {seat.hand.log.name}"
+            self._lost(seat, "timeout", {"class": "timeout", "message": what}, None)
+
+    def _done(self, seat: _Seat, message: dict[str, Any]) -> None:
+        work = seat.work
+        self._crew.busy.remove(seat)
+        seat.work, seat.held = None, frozenset(message.get("held", ()))
+        if work is not None and work.shared and not message.get("spent"):
+            self._crew.idle.append(seat)
+        else:
+            # A core that an ending process still uses can be shared for these milliseconds; the memory of a GPU cannot.
+            if not seat.place.visible:
+                self._pool.leave(seat.place, seat.resources)
+            self._let_go(seat.hand, seat if seat.place.visible else None)
+
+    def _lost(self, seat: _Seat, status: str, error: dict[str, str], again: Hint | None) -> None:
+        self._crew.busy.remove(seat)
+        if seat.work is not None:
+            self._dispatch.lost(seat.work.id, status, error, again)
+        self._let_go(seat.hand, seat, at_once=True)
+
+    def _let_go(self, hand: Hand, seat: _Seat | None, *, at_once: bool = False) -> None:
+        """Have a worker end; the place that it takes is free when it has."""
+        self._stop_listening(hand)
+        if at_once:
+            hand.kill()
+        else:
+            hand.leave()
+        wait = STUCK_S if at_once else GRACE_S
+        self._crew.leaving.append(_Leaver(hand=hand, seat=seat, deadline=time.monotonic() + wait, killed=at_once))
+
+    def _stop_listening(self, hand: Hand) -> None:
+        if not hand.deaf:
+            self._selector.unregister(hand.outbox)
+            hand.deaf = True
+
+    def _see_off(self, leaver: _Leaver) -> None:
+        late = time.monotonic() > leaver.deadline
+        if not leaver.hand.gone and not (late and leaver.killed):
+            if late:
+                leaver.hand.kill()
+                leaver.killed, leaver.deadline = True, time.monotonic() + STUCK_S
             return
-        if say == "begin":
-            worker.cell = message["cell"]
-            worker.deadline = time.monotonic() + work.timeout
-        elif say == "note":
-            self._emit(Event(kind="note", work=work, data=message))
-        elif say == "cell":
-            worker.cell = None
-            worker.left -= {message["cell"]}
-            worker.work = without(work, message["cell"]) or work
-            self._emit(Event(kind="cell", work=work, data={**message, "device": worker.device}))
-        elif say == "failed":
-            worker.fault = message["error"]
-        elif say == "done" and worker.left and worker.fault is None:
-            self._lost(worker, "failed", {"class": "crash", "message": "the worker ended the job before all its cells"})
-        elif say == "done":
-            self._done(worker)
+        self._selector.unregister(leaver.hand.process.sentinel)
+        self._crew.leaving.remove(leaver)
+        leaver.hand.close()
+        if leaver.seat is not None:
+            self._pool.leave(leaver.seat.place, leaver.seat.resources)
 
-    def _done(self, worker: _Worker) -> None:
-        work, fault = worker.work, worker.fault
-        assert work is not None  # noqa: S101
-        self._busy.remove(worker)
-        worker.work = None
-        if work.shared:
-            self._idle.append(worker)
-        else:
-            self._end(worker)
-        if fault is not None:
-            self._fail(work, "failed", fault, worker.device)
-        else:
-            self._schedule.made(work.id)
-            self._emit(Event(kind="finished", work=work))
-
-    def _lost(self, worker: _Worker, status: str, error: dict[str, str]) -> None:
-        """A worker died or was late: its cell pays, the rest of the job runs again elsewhere."""
-        work, cell = worker.work, worker.cell
-        assert work is not None  # noqa: S101
-        self._busy.remove(worker)
-        self._end(worker, at_once=True)
-        if cell is None:
-            self._fail(work, status, error, worker.device)
-            return
-        data = {"cell": cell, "status": status, "error": error, "cost": {}, "device": worker.device}
-        self._emit(Event(kind="cell", work=work, data=data))
-        rest = without(work, cell)
-        if rest is None:
-            self._emit(Event(kind="finished", work=work))
-        else:
-            self._schedule.put_back(rest)
-
-    def _fail(self, work: Work, status: str, error: dict[str, str], device: str) -> None:
-        self._emit(Event(kind="failed", work=work, data={"status": status, "error": error, "device": device}))
-        if not work.cells:
-            reason = {"class": error["class"], "message": f"{work.title} failed: {error['message']}"}
-            for lost in self._schedule.unmade(work.id):
-                self._emit(Event(kind="failed", work=lost, data={"status": "failed", "error": reason, "device": device}))
-
-    def _end(self, worker: _Worker, *, at_once: bool = False) -> None:
-        """End a worker and all that it left running, and free its slot."""
-        if not at_once:
-            with suppress(OSError):
-                worker.pipe.send_bytes(b"")
-            worker.process.join(GRACE_S)
-        if worker.process.pid is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(worker.process.pid, signal.SIGKILL)
-        if worker.process.is_alive():
-            worker.process.kill()
-        worker.process.join()
-        worker.pipe.close()
-        self._free.append(worker.device)
-        if worker in self._idle:
-            self._idle.remove(worker)
-
-
-@contextmanager
-def _no_main() -> Iterator[None]:
-    """Hide the parent's main module: a worker would run it again, and needs nothing of it."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _forkserver() -> Any:
-    """A server process that has loaded torch but run nothing with it; workers are forked from it in milliseconds."""
-    # Hashes of strings decide the order of sets, which must not differ between runs; read when the server starts.
-    os.environ.setdefault("PYTHONHASHSEED", "0")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["lipbench.execution.preload"])
-    return context
-
-
-def _death(worker: _Worker) -> dict[str, str]:
-    """Why a worker is gone, with the end of what it printed."""
-    worker.process.join(GRACE_S)
-    code = worker.process.exitcode
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        reason = f"the worker was ended by {name}"
-        reason += " (out of memory, or killed by hand)" if code == -signal.SIGKILL else ""
-    else:
-        reason = f"the worker left by itself with exit code {code}"
-    lines = worker.log.read_text(errors="replace").split("\n") if worker.log.exists() else []
-    tail = " | ".join(line.strip() for line in lines if line.strip() and not line.startswith("Extension modules:"))
-    return {"class": "crash", "message": f"{reason}; log: {worker.log.name}" + (f"; {tail[-300:]}" if tail else "")}
+    def _close(self) -> None:
+        """End all workers: those at work at once, the others in their own way but not for long."""
+        for seat in self._crew.busy:
+            self._let_go(seat.hand, None, at_once=True)
+        for hand in [*(seat.hand for seat in self._crew.idle), *self._crew.spare]:
+            self._let_go(hand, None)
+        self._crew.busy, self._crew.idle, self._crew.spare = [], [], []
+        while self._crew.leaving:
+            self._selector.select(self._patience())
+            for leaver in list(self._crew.leaving):
+                self._see_off(leaver)
+        self._selector.close()

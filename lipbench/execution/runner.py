@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lipbench.contract.errors import LipbenchError
+from lipbench.contract.execution import Event, ExecutorSetup
 from lipbench.contract.values import Record
 from lipbench.execution.artifacts import Artifacts
-from lipbench.execution.devices import slots
-from lipbench.execution.local import LocalExecutor
-from lipbench.execution.work import Event, make_works
+from lipbench.execution.durations import Durations
+from lipbench.execution.work import make_works
 from lipbench.files import write_atomic
 from lipbench.plugins import PluginOptions
 from lipbench.registry import Registry
@@ -32,9 +32,15 @@ class RunOptions:
 
     results: Path
     plugins: PluginOptions = field(default_factory=PluginOptions)
+    executor: str = "local"
+    address: str | None = None
     device: str = "auto"
-    device_class: str = "cpu"
     workers: int | None = None
+    timeout: float | None = None
+    """Instead of what suite and task say."""
+    retries: int = 2
+    on_held: Callable[[str], None] | None = None
+    """Waits for another run that holds the folder; see `Store`."""
     select: tuple[str, ...] = ()
 
 
@@ -67,10 +73,11 @@ def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watc
         SuiteError, PluginError: The suite is wrong; nothing was run.
         StoreError: The results folder cannot be used.
     """
-    full = make_plan(suite, registry, options.device_class)
-    plan = make_plan(suite, registry, options.device_class, options.select) if options.select else full
+    device = registry.load_executor(options.executor).device_class(options.device, options.address)
+    full = make_plan(suite, registry, device)
+    plan = make_plan(suite, registry, device, options.select) if options.select else full
     folder = options.results / suite.name
-    with Store(folder) as store:
+    with Store(folder, options.on_held) as store:
         _keep_plan(folder / PLAN, full)
         missing = missing_cells(plan, folder)
         outcome = Outcome(plan=plan, folder=folder)
@@ -105,17 +112,21 @@ def _compute(
     write_atomic(folder / "runs" / f"{run}.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     registry.save()  # before the workers start, so that they read it instead of importing
     artifacts = Artifacts(options.results / "artifacts")
-    works = make_works(plan, missing, artifacts.has)
+    works = make_works(plan, missing, artifacts.has, Durations(store.path, artifacts.folder), options.timeout)
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    executor = LocalExecutor(
-        devices=slots(options.device, options.workers, max(job.cpus for job in plan.jobs)),
-        places=list(options.plugins.extra),
+    setup = ExecutorSetup(
+        run=run,
         artifacts=artifacts.folder,
         logs=logs,
-        run=run,
+        places=options.plugins.extra,
+        device=options.device,
+        workers=options.workers,
+        address=options.address,
+        retries=options.retries,
         stop=stop,
     )
+    executor = registry.load_executor(options.executor)(setup)
     recorder = _Recorder(store, plan, run, {cell for _, cells in missing for cell in cells}, outcome)
 
     def emit(event: Event) -> None:

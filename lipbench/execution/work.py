@@ -1,85 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an executor is given and what it says back; nothing here knows processes or torch."""
+"""From a plan and what is missing of it to the works that an executor is given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+from typing import Any
 
+from lipbench.contract.execution import Work
+from lipbench.execution.durations import Durations
 from lipbench.suite.plan import Fit, Job, Plan, fit_scope
 from lipbench.suite.stages import Step
 from lipbench.suite.uses import Use
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """A fit, a step, or the missing cells of a job: what one worker does in one go."""
-
-    id: str
-    title: str
-    payload: Mapping[str, Any]
-    """All that the worker needs, as JSON."""
-    cells: tuple[str, ...] = ()
-    """Ids of the cells that it gives; empty for a fit or a step, which give an artifact."""
-    needs: frozenset[str] = frozenset()
-    """Ids of fits and steps that must be done before."""
-    shared: bool = False
-    cpus: int = 1
-    timeout: float = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that happened to a work."""
-
-    kind: Literal["started", "cell", "note", "finished", "failed"]
-    """`cell` carries a finished cell; `failed` a fault of the whole work, before or between its cells."""
-    work: Work
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Schedule:
-    """Which work is ready: fits and steps first, then jobs in the order of the plan; one that fails fails what waits for it."""
-
-    def __init__(self, works: Iterable[Work]) -> None:
-        self.waiting: dict[str, Work] = {w.id: w for w in works}
-        self.open = {w.id for w in self.waiting.values() if not w.cells}
-
-    def take(self) -> Work | None:
-        """The next work that waits for nothing; None where none is ready now."""
-        ready = next((w for w in self.waiting.values() if not (w.needs & self.open)), None)
-        return self.waiting.pop(ready.id) if ready else None
-
-    def put_back(self, work: Work) -> None:
-        """Queue a work again, behind the others."""
-        self.waiting[work.id] = work
-
-    def made(self, artifact: str) -> None:
-        """Free what waited for this fit or step."""
-        self.open.discard(artifact)
-
-    def unmade(self, artifact: str) -> list[Work]:
-        """Give up on what waited for this fit or step, and on what waited for that in turn, and return it."""
-        lost: list[Work] = []
-        gone = {artifact}
-        while found := [w for w in self.waiting.values() if w.needs & gone]:
-            for work in found:
-                del self.waiting[work.id]
-            lost += found
-            gone = {w.id for w in found}
-            self.open -= gone
-        self.open.discard(artifact)
-        return lost
-
-
-def make_works(plan: Plan, missing: Sequence[tuple[Job, Sequence[str]]], has_artifact: Any) -> list[Work]:
+def make_works(
+    plan: Plan,
+    missing: Sequence[tuple[Job, Sequence[str]]],
+    has_artifact: Callable[[str], bool],
+    durations: Durations,
+    timeout: float | None = None,
+) -> list[Work]:
     """Works for the missing cells, and for the fits and steps that they need and that are not stored.
 
     Args:
         plan: The plan.
         missing: Jobs with the ids of their cells that are to be computed.
         has_artifact: Function of the id of a fit or a step.
+        durations: How long they will take.
+        timeout: Instead of the plan's; None for that.
     """
     wanted = [job for job, cells in missing if cells]
     steps = {s for job in wanted for s in job.stages.values() if not has_artifact(s)}
@@ -88,19 +37,20 @@ def make_works(plan: Plan, missing: Sequence[tuple[Job, Sequence[str]]], has_art
             steps |= {s for s in step.steps.values() if not has_artifact(s)}
     needed = {f for job in wanted for f in job.fits.values()} | {f for s in steps for f in plan.steps[s].fits.values()}
     absent = {fit for fit in needed if not has_artifact(fit)} | steps
-    timeout = plan.suite.spec.timeout
-    works = [_fit_work(plan.fits[fit], timeout) for fit in plan.fits if fit in absent]
-    works += [_step_work(plan, step, absent, timeout) for step in plan.steps.values() if step.id in steps]
+    works = [_fit_work(plan, fit, durations) for fit in plan.fits.values() if fit.id in absent]
+    works += [_step_work(plan, step, absent, durations) for step in plan.steps.values() if step.id in steps]
     for job, cells in missing:
         if cells:
             needs = absent.intersection(job.fits.values()) | absent.intersection(job.stages.values())
-            works.append(_job_work(plan, job, cells, frozenset(needs), timeout))
-    return works
+            works.append(_job_work(plan, job, cells, frozenset(needs), durations))
+    return works if timeout is None else [replace(work, timeout=timeout) for work in works]
 
 
-def _fit_work(fit: Fit, timeout: float) -> Work:
-    title = f"fit {fit.model.label} on {fit.data.label} · seed {fit.seed}"
-    return Work(id=fit.id, title=title, payload={"fit": fit_payload(fit)}, timeout=timeout)
+def _fit_work(plan: Plan, fit: Fit, durations: Durations) -> Work:
+    return Work(
+        id=fit.id, title=f"fit {fit.model.label} on {fit.data.label} · seed {fit.seed}", payload={"fit": fit_payload(fit)},
+        resources=plan.fit_resources, timeout=plan.timeout, seconds=durations.fit(fit),
+    )  # fmt: skip
 
 
 def fit_payload(fit: Fit) -> dict[str, Any]:
@@ -108,12 +58,14 @@ def fit_payload(fit: Fit) -> dict[str, Any]:
     return {"id": fit.id, "model": fit.model.to_json(), "data": fit.data.to_json(), "seed": fit.seed, "scope": fit.scope}
 
 
-def _step_work(plan: Plan, step: Step, absent: Set[str], timeout: float) -> Work:
+def _step_work(plan: Plan, step: Step, absent: Set[str], durations: Durations) -> Work:
     payload = {"step": step.id, "steps": _closure(plan, [step.id])}
     needs = frozenset({*step.fits.values(), *step.steps.values()} & absent)
     return Work(
-        id=step.id, title=step.title(), payload=payload, needs=needs, shared=step.shared, cpus=step.cpus, timeout=timeout
-    )
+        id=step.id, title=step.title(), payload=payload, needs=needs, shared=step.shared,
+        uses=frozenset({*step.fits.values(), *step.steps.values()}),
+        resources=plan.resources, timeout=plan.timeout, seconds=durations.step(step),
+    )  # fmt: skip
 
 
 def _closure(plan: Plan, wanted: Iterable[str]) -> dict[str, Any]:
@@ -152,7 +104,7 @@ def _components(
     }
 
 
-def _job_work(plan: Plan, job: Job, cells: Sequence[str], needs: frozenset[str], timeout: float) -> Work:
+def _job_work(plan: Plan, job: Job, cells: Sequence[str], needs: frozenset[str], durations: Durations) -> Work:
     chosen = [c for c in job.cells if c.id in set(cells)]
     payload = {
         "job": {
@@ -170,18 +122,6 @@ def _job_work(plan: Plan, job: Job, cells: Sequence[str], needs: frozenset[str],
     }
     return Work(
         id=job.id, title=job.title(), payload=payload, cells=tuple(c.id for c in chosen), needs=needs,
-        shared=job.shared, cpus=job.cpus, timeout=timeout,
-    )  # fmt: skip
-
-
-def without(work: Work, cell: str) -> Work | None:
-    """The rest of a work after one of its cells ended it; None where nothing is left."""
-    left = tuple(c for c in work.cells if c != cell)
-    if not left:
-        return None
-    job = dict(work.payload["job"])
-    job["cells"] = [c for c in job["cells"] if c["id"] in left]
-    return Work(
-        id=work.id, title=work.title, payload={**work.payload, "job": job}, cells=left, needs=work.needs,
-        shared=work.shared, cpus=work.cpus, timeout=work.timeout,
+        uses=frozenset({*job.fits.values(), *job.stages.values()}),
+        shared=job.shared, resources=plan.resources, timeout=plan.timeout, seconds=durations.job(job, cells),
     )  # fmt: skip

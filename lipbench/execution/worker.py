@@ -1,78 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main loop of a worker process: a process group of its own, its output in a log file, JSON on a pipe."""
+"""What does works inside any process: a fork of the local executor, or one that another executor started elsewhere."""
 
 from __future__ import annotations
 
-import ctypes
-import faulthandler
-import json
+import functools
 import os
-import signal
-import sys
-from collections.abc import Mapping
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lipbench.execution.artifacts import Artifacts
 from lipbench.plugins import import_place
 
+Send = Callable[[dict[str, Any]], None]
 
-def main(pipe: Connection, setup: Mapping[str, Any]) -> None:
-    """Do works until told to stop.
+
+class Worker:
+    """Does works in this process, one after another; imports torch when it is made.
 
     Args:
-        pipe: Takes works and gives messages, each a JSON object; an empty message ends the worker.
-        setup: `places` (plugins that are not installed), `artifacts` (folder), `log` (file), `device`, `cpus`.
+        artifacts: Folder of fits and steps.
+        device: A torch device as this process sees it, such as `cpu` or `cuda:0`.
+        cpus: Threads of torch and of the libraries behind numpy; fixed for the life of the process.
+        places: Plugins that are not installed.
     """
-    from lipbench.execution.job import Bench, do  # here, because the parent imports this module and needs no torch
 
-    _stand_alone(Path(setup["log"]))
-    _threads(setup["cpus"])
-    for place in setup["places"]:
-        import_place(place)
-    me = os.getpid()
-    current = ""
+    def __init__(self, *, artifacts: Path, device: str, cpus: int, places: Sequence[str] = ()) -> None:
+        from lipbench.execution.artifacts import Artifacts, Kept
 
-    def send(message: dict[str, Any]) -> None:
-        if os.getpid() != me:
-            # A process that a component forked: were it to speak or to read on, two would share one pipe.
-            os._exit(0)
-        pipe.send_bytes(json.dumps({**message, "work": current}, allow_nan=False).encode())
+        _threads(cpus)
+        for place in places:
+            import_place(place)
+        self.artifacts, self.device, self._kept = Artifacts(artifacts), device, Kept()
 
-    bench = Bench(
-        artifacts=Artifacts(Path(setup["artifacts"])),
-        device=setup["device"],
-        send=send,
-    )
-    while True:
-        try:
-            raw = pipe.recv_bytes()
-        except EOFError:
-            return
-        if not raw:
-            return
-        work = json.loads(raw)
-        # With every message, so that what a process forked by a component says late is not taken for another work's.
-        current = work["id"]
-        do(bench, work["payload"], work["timeout"])
-        bench.send({"say": "done"})
+    def do(self, work: Mapping[str, Any], send: Send) -> None:
+        """Do a work and send what comes of it.
+
+        Args:
+            work: What `Work.message` gives.
+            send: Takes JSON objects, which belong to `Dispatch.message`. Each has `say` and, as `work`, the id: `begin` with
+                `cell` (None for what comes before the first one), `note` with `text`, `cell` with an answer, `failed` with
+                an `error`, and `done` at the end, with `held`, the artifacts that it has in memory, and `spent`: true where
+                this process should do no other work.
+        """
+        from lipbench.execution.job import Bench, do
+
+        me = os.getpid()
+
+        def say(message: dict[str, Any]) -> None:
+            if os.getpid() != me:
+                # A process that a component forked: were it to speak or to go on, two would speak for one work.
+                os._exit(0)
+            # The id is with every message, so that what comes late is not taken for another work's.
+            send({**message, "work": work["id"]})
+
+        bench = Bench(
+            artifacts=self.artifacts, device=self.device, send=say, kept=self._kept, batch_scale=work.get("batch_scale", 1.0)
+        )
+        spent = do(bench, work["payload"], work["timeout"])
+        say({"say": "done", "held": list(self._kept), "spent": spent})
 
 
-def _stand_alone(log: Path) -> None:
-    """Leave the terminal's process group, so that Ctrl-C reaches the parent alone and our whole tree can be killed."""
-    os.setsid()
-    if sys.platform == "linux":
-        # PR_SET_PDEATHSIG: if the server that forked us dies with the parent, nobody is left to hear our answer.
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.close(handle)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    faulthandler.enable(file=2)
+@functools.cache
+def pools() -> Any:
+    """The thread pools of the libraries that are loaded when it is first called; to find them takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _threads(cpus: int) -> None:
@@ -80,6 +73,7 @@ def _threads(cpus: int) -> None:
     import torch
 
     torch.set_num_threads(cpus)
+    pools().limit(limits=cpus)
     # Not use_deterministic_algorithms(warn_only=True), which means the same but imports the compiler, 1.8 s a worker.
     torch.set_deterministic_debug_mode("warn")
     # TF32 would search the network in 10-bit mantissas without saying so.

@@ -8,7 +8,8 @@ import json
 import math
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import MISSING
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from typing import Any
 
 from lipbench.contract.errors import StoreError
 from lipbench.contract.values import Record, Status
-from lipbench.files import write_atomic
+from lipbench.files import sync_folder, write_atomic
 
 RECORDS = "records.jsonl"
 PLAN = "plan.json"
@@ -115,31 +116,30 @@ class Store:
 
     Args:
         folder: `RESULTS/<suite>`; made where it is missing.
+        on_held: Waits for another run that holds it: called with who that is, twice a second; what it raises ends the wait.
 
     Raises:
-        StoreError: It cannot be written, or another run holds it (the message says who).
+        StoreError: It cannot be written, or another run holds it and nobody waits (the message says who).
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, on_held: Callable[[str], None] | None = None) -> None:
+        self.folder, self._on_held = folder, on_held
         self.path = folder / RECORDS
 
     def __enter__(self) -> Store:
         """Take the lock and drop a torn last line."""
-        from filelock import FileLock, Timeout
+        from filelock import FileLock
 
         holder = self.folder / ".holder.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / ".lock")
-            self._lock.acquire(timeout=0)
+            self._take_lock(holder)
             write_atomic(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
             self._repair()
-            self._out = self.path.open("ab")
-        except Timeout:
-            raise StoreError(
-                f"{self.folder} is held by another run ({_holder(holder)}); wait for it or choose --results"
-            ) from None
+            # Without a buffer, so that what could not be written is not tried once more on closing.
+            self._out = self.path.open("ab", buffering=0)
+            sync_folder(self.folder)
         except OSError as error:
             raise StoreError(
                 f"{self.folder} cannot be written: {error.strerror}; choose another folder by --results"
@@ -151,6 +151,21 @@ class Store:
         self._out.close()
         (self.folder / ".holder.json").unlink(missing_ok=True)
         self._lock.release()
+
+    def _take_lock(self, holder: Path) -> None:
+        from filelock import Timeout
+
+        while True:
+            try:
+                self._lock.acquire(timeout=0 if self._on_held is None else 0.5)
+            except Timeout:
+                if self._on_held is None:
+                    raise StoreError(
+                        f"{self.folder} is held by another run ({_holder(holder)}); wait for it by --wait, or choose --results"
+                    ) from None
+                self._on_held(_holder(holder))
+            else:
+                return
 
     def _repair(self) -> None:
         if not self.path.exists():
@@ -169,9 +184,14 @@ class Store:
         raw = b"".join(_line(r) for r in records)
         if not raw:
             return
+        before = os.fstat(self._out.fileno()).st_size
         try:
-            self._out.write(raw)
-            self._out.flush()
+            left = memoryview(raw)
+            while left:
+                left = left[self._out.write(left) :]
             os.fsync(self._out.fileno())
         except OSError as error:
+            # A line that is torn here would swallow the next one.
+            with suppress(OSError):
+                os.ftruncate(self._out.fileno(), before)
             raise StoreError(f"{self.path} cannot be written: {error.strerror}; free some space and run again") from error

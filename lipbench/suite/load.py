@@ -115,10 +115,12 @@ def _explain(tree: Node, error: Any, model: type[BaseModel]) -> SuiteError:
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    from lipbench.suite.schema import Block, LeaderboardSpec
+    from lipbench.suite.schema import Block, LeaderboardSpec, ResourcesSpec
 
     if path[0] == "leaderboard" and len(path) > 1:
         return list(LeaderboardSpec.model_fields)
+    if path[0] == "resources" and len(path) > 1:
+        return list(ResourcesSpec.model_fields)
     if path[0] == "blocks" and len(path) > 2:
         return list(Block.model_fields)
     return list(model.model_fields)

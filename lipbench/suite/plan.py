@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from lipbench.contract.errors import AbsentData, PluginError, SuiteError, did_you_mean
+from lipbench.contract.execution import Resources, in_bytes
 from lipbench.files import canonical
 from lipbench.fingerprint import digest
 from lipbench.registry import Registry
@@ -68,7 +69,6 @@ class Job:
     seed: int
     cells: tuple[Cell, ...]
     shared: bool
-    cpus: int
     varying: Mapping[str, Any] = field(default_factory=dict)
     """Task parameters that the matrix sets."""
     blocks: tuple[str, ...] = ()
@@ -97,6 +97,12 @@ class Plan:
     """By id, each after those that it needs."""
     device: str
     """Device class: part of every id, since values on another class may differ."""
+    resources: Resources
+    """What each job and each step asks for."""
+    fit_resources: Resources
+    """What each fit asks for: one thread, where the suite does not say another number."""
+    timeout: float
+    """Seconds that one fit, one step, one evidence or one metric may take."""
 
     def cells(self) -> Iterator[tuple[Job, Cell]]:
         """Every cell with its job, in order."""
@@ -130,6 +136,10 @@ def make_plan(
                 f"plugin {wanted!r} is required, but it is not installed, blocked or broken", ["requires_plugins"]
             )
     planner = _Planner(suite, registry, device, _parse_select(select), absent)
+    resources, fit_resources = _resources(suite, planner.facts)
+    if resources.cpus != planner.facts["cpus"]:
+        # Another number of threads can change the last bits of a value, like another class of device.
+        planner.device = f"{device}, {resources.cpus} threads"
     jobs = _merged(planner.jobs())
     roles = {*planner.facts["roles"], *planner.facts["schema"].get("properties", {})}
     check_leaderboard(suite, roles, planner.metrics)
@@ -137,7 +147,22 @@ def make_plan(
     if not jobs:
         raise suite.tree.error("nothing is left to run: every combination is excluded or deselected")
     _no_twins(jobs, suite)
-    return Plan(suite=suite, jobs=tuple(jobs), fits=planner.fits, steps=planner.steps, device=device)
+    return Plan(
+        suite=suite, jobs=tuple(jobs), fits=planner.fits, steps=planner.steps, device=device,
+        resources=resources, fit_resources=fit_resources,
+        timeout=suite.spec.timeout or planner.facts["timeout"] or 3600.0,
+    )  # fmt: skip
+
+
+def _resources(suite: Suite, facts: Mapping[str, Any]) -> tuple[Resources, Resources]:
+    """What jobs and fits ask for: what the suite says, else the task, whose threads are not those of its fits."""
+    asked = suite.spec.resources
+    jobs = Resources(
+        cpus=asked.cpus or facts["cpus"],
+        gpus=asked.gpus or facts["gpus"],
+        memory=in_bytes(asked.memory) if asked.memory else facts["memory"],
+    )
+    return jobs, replace(jobs, cpus=jobs.cpus if jobs.cpus != facts["cpus"] else 1)
 
 
 def _merged(jobs: Iterable[Job]) -> list[Job]:
@@ -328,7 +353,7 @@ class _Planner:
         cells = tuple(Cell(id=digest(job_id, m.identity, m.code), metric=m) for m in metrics)
         return Job(
             id=job_id, task=task, roles=roles, data=data, fits=fits, builds=builds, stages=stages, seed=seed, cells=cells,
-            shared=self.facts["shared"], cpus=self.facts["cpus"], varying=varying,
+            shared=self.facts["shared"], varying=varying,
         )  # fmt: skip
 
     def with_params(self, varying: Mapping[str, Any]) -> Use:

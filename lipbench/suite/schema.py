@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lipbench.contract.execution import MEMORY
+
 Use = str | dict[str, Any]
 """A component: its name, or a mapping with `use: NAME`, an optional label `as: LABEL`, and its parameters."""
 Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
@@ -42,6 +44,17 @@ class LeaderboardSpec(_Strict):
     """Significant digits shown."""
 
 
+class ResourcesSpec(_Strict):
+    """What a fit, a step or a job asks for, instead of what the task says."""
+
+    cpus: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
+    """Threads. Another number than the task's can change the last bits of a value, so it changes all ids."""
+    gpus: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of a GPU: at 0.5 two jobs run on each."""
+    memory: Annotated[str, Field(pattern=MEMORY)] | None = None
+    """Main memory, such as `4 GiB`."""
+
+
 class SuiteFile(_Strict):
     """A suite."""
 
@@ -60,6 +73,7 @@ class SuiteFile(_Strict):
     leaderboard: LeaderboardSpec = LeaderboardSpec()
     reference: str | None = None
     """File with a source's published numbers, beside the suite."""
-    timeout: Annotated[float, Field(gt=0)] = 3600.0
-    """Seconds that one fit, one evidence or one metric may take."""
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that one fit, one step, one evidence or one metric may take; default what the task says, else 3600."""
+    resources: ResourcesSpec = ResourcesSpec()
     requires_plugins: list[str] = []

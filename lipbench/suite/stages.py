@@ -34,7 +34,6 @@ class Step:
     """Labels of all components behind it, for people."""
     seed: int
     shared: bool
-    cpus: int
 
     @property
     def scope(self) -> str:
@@ -119,7 +118,7 @@ def _step(
         id=digest(canonical(key)), task=task, method=stage["method"], roles=roles, steps=steps, builds=builds,
         fits={p: point.fits[role] for p, role in sources.items() if role in point.fits},
         about=tuple(dict.fromkeys([*(w for s in steps.values() for w in known[s].about), *(u.label for u in roles.values())])),
-        seed=point.seed, shared=facts["shared"], cpus=facts["cpus"],
+        seed=point.seed, shared=facts["shared"],
     )  # fmt: skip
 
 

@@ -97,8 +97,8 @@ def test_a_name_claimed_twice_names_both(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_blocking_and_no_autoload(monkeypatch: pytest.MonkeyPatch) -> None:
     _installed(monkeypatch, one=lambda: _module("one", lipbench_components=lambda: [_component("a")]))
     blocked = load_plugins(PluginOptions(blocked=("one",)))
-    assert [p.status for p in blocked] == ["blocked"]
-    assert load_plugins(PluginOptions(autoload=False)) == []
+    assert [(p.name, p.status) for p in blocked] == [("core", "ok"), ("one", "blocked")]
+    assert [p.name for p in load_plugins(PluginOptions(autoload=False))] == ["core"]
     with pytest.raises(PluginError, match="there is no such plugin"):
         load_plugins(PluginOptions(blocked=("two",)))
 

@@ -130,7 +130,10 @@ def test_shared_workers_give_the_same_values(cli: Cli, suite: Suite, toy: Path, 
     assert own == shared
 
 
-def test_a_fault_costs_its_cell_alone(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
+def test_a_fault_costs_its_cell_alone(
+    cli: Cli, suite: Suite, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lipbench.execution.dispatch.BACKOFF_S", 0.01)
     ways = ["raise", "nan", "segfault", "kill", "exit", "hang", "garbage", "type", "inapplicable", "children", "memory"]
     ways += ["mutate", "surrogate", "direction", "extras"]
     metrics = ", ".join(f"{{use: wrong, how: {how}}}" for how in ways)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker process of the local executor, seen from its parent: started in milliseconds, heard without waiting, killed whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import psutil
+
+from lipbench.execution.dispatch import Hint
+from lipbench.execution.process import kill_below, main
+
+_ALIVE: set[int] = set()
+"""Worker processes of this parent; other children of their server are orphans of workers that died."""
+
+_TAIL = 300
+"""Characters of a worker's log that the record of its death quotes."""
+
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""What ends a worker through no doing of the job itself: a scheduler, a person, or the kernel when memory runs out."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Hand:
+    """A worker process."""
+
+    process: ForkServerProcess
+    inbox: connection.Connection
+    outbox: connection.Connection
+    log: Path
+    started: float
+    ready: bool = False
+    mute: bool = False
+    """Its pipe has ended, or held what is no message."""
+    deaf: bool = False
+    """Nobody waits for its messages any more."""
+    asked: bool = False
+    """It has been asked to end."""
+    server: int = 0
+    """Process that forked it."""
+    _heard: bytes = b""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process has ended."""
+        return not self.process.is_alive()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Give it a work; it must be ready."""
+        try:
+            self.inbox.send_bytes(json.dumps(message).encode())
+        except OSError:
+            self.mute = True
+
+    def hear(self) -> Iterator[dict[str, Any]]:
+        """What it has said since; never waits, not even for the rest of a message."""
+        while not self.mute:
+            try:
+                chunk = os.read(self.outbox.fileno(), 1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:
+                chunk = b""
+            self.mute = not chunk
+            *lines, self._heard = (self._heard + chunk).split(b"\n")
+            for line in lines:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    self.mute = True
+
+    def leave(self) -> None:
+        """Ask it to end."""
+        self.asked = True
+        with suppress(OSError):
+            self.inbox.send_bytes(b"")
+
+    def kill(self) -> None:
+        """End it and all that it started."""
+        pid = self.process.pid
+        if pid is None or self.gone:
+            return
+        with suppress(psutil.Error):
+            kill_below(psutil.Process(pid))
+        self.process.kill()
+
+    def close(self) -> None:
+        """The process has ended: kill what is left of its session, and orphans that left the session before."""
+        pid = self.process.pid
+        if pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            _ALIVE.discard(pid)
+        if self.server and not (self.asked and self.process.exitcode == 0):
+            _sweep(self.server)
+        self.inbox.close()
+        self.outbox.close()
+        with suppress(OSError):
+            if self.log.stat().st_size == 0:
+                self.log.unlink()
+
+    def death(self) -> tuple[dict[str, str], Hint | None]:
+        """Why it is gone, with the end of what it printed, and whether it is worth another try."""
+        code = self.process.exitcode
+        again: Hint | None = None
+        if code is None:
+            reason = "the worker closed its pipe"
+        elif code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            reason = f"the worker was ended by {name}"
+            reason += " (out of memory, or killed by hand)" if code == -signal.SIGKILL else ""
+            again = "later" if -code in _FROM_OUTSIDE else None
+        else:
+            reason = f"the worker left by itself with exit code {code}"
+        tail = self.tail()
+        return {"class": "crash", "message": f"{reason}; log: {self.log.name}" + (f"; {tail}" if tail else "")}, again
+
+    def tail(self) -> str:
+        """The end of what it printed, in one line."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - 4096))
+                lines = file.read().decode(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return " | ".join(x.strip() for x in lines if x.strip() and not x.startswith("Extension modules:"))[-_TAIL:]
+
+
+@dataclass(kw_only=True)
+class Hands:
+    """Starts worker processes."""
+
+    logs: Path
+    run: str
+    artifacts: Path
+    places: Sequence[str]
+    _count: int = 0
+    _context: Any = field(default_factory=lambda: _forkserver())
+
+    def start(self) -> Hand:
+        """Fork one; it says `ready` when its plugins are imported."""
+        self._count += 1
+        log = self.logs / f"{self.run}-{self._count}.log"
+        theirs_in, ours_in = self._context.Pipe(duplex=False)
+        ours_out, theirs_out = self._context.Pipe(duplex=False)
+        setup = {"places": list(self.places), "artifacts": str(self.artifacts), "log": str(log)}
+        process = self._context.Process(target=main, args=(theirs_in, theirs_out, setup), daemon=False)
+        with _no_main():
+            process.start()
+        theirs_in.close()
+        theirs_out.close()
+        os.set_blocking(ours_out.fileno(), False)
+        _ALIVE.add(process.pid)
+        return Hand(process=process, inbox=ours_in, outbox=ours_out, log=log, started=time.monotonic())
+
+
+def _sweep(server: int) -> None:
+    """Kill orphans of workers that died: their server has adopted them."""
+    with suppress(psutil.Error):
+        for child in psutil.Process(server).children():
+            if child.pid not in _ALIVE:
+                kill_below(child)
+                with suppress(psutil.Error):
+                    child.kill()
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Hide the parent's main module: a worker would run it again, and needs nothing of it."""
+    main_module = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main_module
+
+
+def _forkserver() -> Any:
+    """A server process that has loaded torch but run nothing with it; workers are forked from it in milliseconds."""
+    # Hashes of strings decide the order of sets, which must not differ between runs; read when the server starts.
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["lipbench.execution.preload"])
+    return context

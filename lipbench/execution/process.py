@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker process of the local executor, seen from inside: a session of its own, output in a log file, JSON on two pipes."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lipbench.execution.worker import Worker
+from lipbench.plugins import import_place
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def adopt() -> None:
+    """Become the parent of orphans below this process, so that they can be found; on Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def kill_below(process: psutil.Process) -> None:
+    """Kill all that a process started, and what that started in turn, whatever sessions they have made for themselves."""
+    try:
+        below = process.children(recursive=True) if _has_children(process.pid) else []
+    except psutil.Error:
+        return
+    for child in below:
+        try:
+            child.kill()
+        except psutil.Error:
+            continue
+
+
+def _has_children(pid: int) -> bool:
+    """Whether looking for them is worth reading the whole table of processes."""
+    try:
+        listed = list(Path(f"/proc/{pid}/task").glob("*/children"))
+        return not listed or any(path.read_text() for path in listed)
+    except OSError:
+        return True
+
+
+def main(inbox: Connection, outbox: Connection, setup: Mapping[str, Any]) -> None:
+    """Do works until told to stop.
+
+    Args:
+        inbox: Takes messages with `work`, `device`, `cpus` and `environment`, the last three the same in all; an empty message
+            ends the worker.
+        outbox: Gives what the worker says, one JSON object a line: `ready`, then what `Worker.do` sends.
+        setup: `places` (plugins that are not installed), `artifacts` (folder), `log` (file).
+    """
+    _stand_alone(Path(setup["log"]))
+    for place in setup["places"]:
+        import_place(place)
+    worker: Worker | None = None
+    limit = 0.0
+
+    def send(message: dict[str, Any]) -> None:
+        if message["say"] == "begin":
+            # Where it hangs, the log says where: shortly before the parent ends us, also from inside of C code.
+            faulthandler.dump_traceback_later(max(limit - 0.5, 0.9 * limit), file=2)
+        elif message["say"] == "done":
+            faulthandler.cancel_dump_traceback_later()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        _write(outbox.fileno(), json.dumps(message, allow_nan=False).encode() + b"\n")
+
+    send({"say": "ready", "server": os.getppid()})
+    while raw := _read(inbox):
+        message = json.loads(raw)
+        if worker is None:
+            os.environ.update(message["environment"])
+            worker = Worker(artifacts=Path(setup["artifacts"]), device=message["device"], cpus=message["cpus"])
+        limit = message["work"]["timeout"]
+        worker.do(message["work"], send)
+    kill_below(psutil.Process())
+
+
+def _read(inbox: Connection) -> bytes:
+    try:
+        return inbox.recv_bytes()
+    except EOFError:
+        return b""
+
+
+def _write(handle: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(handle, data) :]
+
+
+def _stand_alone(log: Path) -> None:
+    """Leave the terminal's session, so that Ctrl-C reaches the parent alone and our whole tree can be killed."""
+    os.setsid()
+    adopt()
+    if sys.platform == "linux":
+        # If the server that forked us dies with the parent, nobody is left to hear our answer.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    faulthandler.enable(file=2)
