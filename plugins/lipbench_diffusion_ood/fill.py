@@ -65,7 +65,7 @@ class FillIn(Lift):
         network = required(backbone, MaskedAutoencoder, x, "fill_in", ctx)
         images, found = x.float(), torch.empty(self.attempts, *x.shape)
         for attempt in range(self.attempts):
-            for span in parts(len(x), _SPREAD * x[0].numel()):
+            for span in parts(len(x), _SPREAD * x[0].numel(), ctx):
                 known = self._known(images[span], attempt, ctx)
                 filled = network.fill(images[span].to(ctx.device), known.to(ctx.device)).clamp(0, 1).cpu()
                 found[attempt, span] = torch.where(known, images[span], filled)

@@ -67,7 +67,8 @@ class _Sampled(Lift):
         steps = self._plan(denoiser)
         count = len(images)
         rows = [(attempt, image) for attempt in range(self.attempts) for image in range(count)]
-        size = max(1, PIXELS_AT_ONCE.get(torch.device(ctx.device).type, PIXELS_AT_ONCE["cpu"]) // max(images[:1].numel(), 1))
+        pixels = PIXELS_AT_ONCE.get(torch.device(ctx.device).type, PIXELS_AT_ONCE["cpu"])
+        size = ctx.batch(max(1, pixels // max(images[:1].numel(), 1)))
         out = torch.empty(len(rows), *images.shape[1:])
         for first in range(0, len(rows), size):
             part = rows[first : first + size]

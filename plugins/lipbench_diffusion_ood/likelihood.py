@@ -72,7 +72,7 @@ def log_likelihood(
     if intervals < 1 or probes < 1:
         raise InvalidInput(f"the likelihood needs intervals and probes of at least 1, but got {intervals} and {probes}")
     directions = size if exact_trace else probes
-    batch = max(1, BATCH_VALUES // (size * directions)) if method == "heun" else 1
+    batch = ctx.batch(max(1, BATCH_VALUES // (size * directions))) if method == "heun" else 1
     nats, steps = torch.zeros(len(x), dtype=torch.float64), 0
     for first in range(0, len(x), batch):
         part = x[first : first + batch]

@@ -61,7 +61,7 @@ class AnoGan(Detector):
             NotFinite: A loss is NaN or infinite.
         """
         gan = required(backbone, Gan, x, "anogan", ctx)
-        spans = parts(len(x), self.restarts * SPREAD * x[0].numel())
+        spans = parts(len(x), self.restarts * SPREAD * x[0].numel(), ctx)
         losses = torch.cat([self._search(gan, x[span], ctx) for span in spans], dim=1).double().cpu()
         scores = losses.amin(0)
         if not bool(scores.isfinite().all()):

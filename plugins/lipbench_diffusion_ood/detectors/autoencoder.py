@@ -34,7 +34,7 @@ class AeMse(Detector):
         Raises:
             InvalidInput: The backbone is no `Autoencoder` for images of this shape.
         """
-        error, _ = _through(required(backbone, Autoencoder, x, "ae_mse", ctx), x)
+        error, _ = _through(required(backbone, Autoencoder, x, "ae_mse", ctx), x, ctx)
         return Scored(scores=error, evaluations=1)
 
 
@@ -67,7 +67,7 @@ class AeMahalanobis(Detector):
         """
         if len(train) < 2:
             raise InvalidInput(f"ae_mahalanobis needs two training images or more, got {len(train)}; write a larger dataset")
-        error, codes = _through(required(backbone, Autoencoder, train, "ae_mahalanobis", ctx), train)
+        error, codes = _through(required(backbone, Autoencoder, train, "ae_mahalanobis", ctx), train, ctx)
         mean = codes.mean(0)
         whiten = self._whiten(codes - mean)
         distance = ((codes - mean) @ whiten).norm(dim=1)
@@ -83,7 +83,7 @@ class AeMahalanobis(Detector):
         Raises:
             InvalidInput: The backbone is no `Autoencoder` for images of this shape.
         """
-        error, codes = _through(required(backbone, Autoencoder, x, "ae_mahalanobis", ctx), x)
+        error, codes = _through(required(backbone, Autoencoder, x, "ae_mahalanobis", ctx), x, ctx)
         distance = ((codes - calibrated["mean"]) @ calibrated["whiten"]).norm(dim=1)
         terms = torch.stack([distance, error], dim=1)
         scores = ((terms - calibrated["centre"]) / calibrated["spread"]).sum(1)
@@ -105,10 +105,10 @@ class AeMahalanobis(Detector):
 
 
 @torch.inference_mode()
-def _through(network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+def _through(network: Autoencoder, x: Tensor, ctx: Context) -> tuple[Tensor, Tensor]:
     """Squared errors (n,) and codes (n, d) in float64 on the CPU, by one pass of each image through the network."""
     errors, codes = [], []
-    for span in parts(len(x), SPREAD * x[0].numel()):
+    for span in parts(len(x), SPREAD * x[0].numel(), ctx):
         image = network.place(x[span])
         code = network.encode(image)
         errors.append((network.decode(code) - image).double().square().flatten(1).mean(1).cpu())

@@ -46,7 +46,7 @@ class NoiseError(Detector):
         denoiser = denoiser_of(backbone, "eps_mse")
         t = (torch.arange(1, self.times + 1, device=ctx.device, dtype=torch.float64) - 0.5).div(self.times).to(x.dtype)
         found = []
-        for span in parts(len(x), self.times * x[0].numel(), _AT_ONCE):
+        for span in parts(len(x), self.times * x[0].numel(), ctx, _AT_ONCE):
             images = x[span].to(ctx.device)
             e = noise(x[span], self.times, ctx).to(ctx.device)
             noisy = _column(denoiser.schedule.mean(t)) * (2 * images - 1) + _column(denoiser.schedule.std(t)) * e
@@ -109,7 +109,7 @@ class MultiLevel(Detector):
         """(K, n) mean squared errors from each level, and below them (K, n) distances of features; float64."""
         distances = [MeanSquared(), PerceptualDenoiser()] if self.perceptual else [MeanSquared()]
         found = []
-        for span in parts(len(x), self.levels * x[0].numel(), _AT_ONCE):
+        for span in parts(len(x), self.levels * x[0].numel(), ctx, _AT_ONCE):
             back = self.reconstruct(x[span], denoiser, ctx)
             found.append(torch.cat([distance.attempts(x[span], back, denoiser, ctx) for distance in distances]))
         return torch.cat(found, dim=1)

@@ -51,7 +51,9 @@ class _Featured(Detector):
         """
         if self.source == "pixels":
             return x.flatten(1).double()
-        found = [embed(x[span].to(ctx.device), backbone, ctx).double().cpu() for span in parts(len(x), _SPREAD * x[0].numel())]
+        found = [
+            embed(x[span].to(ctx.device), backbone, ctx).double().cpu() for span in parts(len(x), _SPREAD * x[0].numel(), ctx)
+        ]
         return torch.cat(found)
 
 
@@ -164,7 +166,7 @@ class NearestNeighbors(_Featured):
         rows = like_training(self._vectors(x, backbone, ctx), known.shape[1], "knn").to(ctx.device)
         # Differences, not the expansion of the square: a distance then depends on no other row, to the last bit.
         exact = "donot_use_mm_for_euclid_dist"
-        spans = parts(len(rows), len(known))
+        spans = parts(len(rows), len(known), ctx)
         found = [torch.cdist(rows[s], known, compute_mode=exact).kthvalue(self.k, dim=1).values.cpu() for s in spans]
         return Scored(scores=checked(torch.cat(found), "knn"), evaluations=self.evaluations)
 

@@ -78,7 +78,7 @@ class PathStatistics(Detector):
     @torch.inference_mode()
     def path(self, x: Tensor, denoiser: Denoiser, ctx: Context) -> Tensor:
         """(n, 6) or (n, 1) float64 statistics of images (n, C, L, L) in [0, 1]."""
-        spans = parts(len(x), x[0].numel(), _AT_ONCE)
+        spans = parts(len(x), x[0].numel(), ctx, _AT_ONCE)
         return torch.cat([self._block(x[span].to(ctx.device), denoiser).cpu() for span in spans])
 
     def _block(self, x: Tensor, denoiser: Denoiser) -> Tensor:

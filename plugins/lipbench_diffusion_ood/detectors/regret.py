@@ -56,7 +56,7 @@ class LikelihoodRegret(Detector):
             NotFinite: A bound is NaN or infinite.
         """
         vae = required(backbone, Vae, x, "likelihood_regret", ctx)
-        found = [self._fit(vae, x[span], ctx) for span in parts(len(x), self.samples * 8 * vae.outputs, 2**20)]
+        found = [self._fit(vae, x[span], ctx) for span in parts(len(x), self.samples * 8 * vae.outputs, ctx, 2**20)]
         encoders, best = (torch.cat(column).double().cpu() for column in zip(*found, strict=True))
         regret = encoders - best
         if not bool(regret.isfinite().all()):

@@ -54,7 +54,7 @@ class PairDistance(Distance):
             )
         measure = self.prepare(x, backbone, ctx)
         found = torch.empty(ys.shape[:2], dtype=torch.float64)
-        size = max(1, _BLOCK // max(1, (len(ys) + 1) * x[0].numel())) if len(x) else 1
+        size = ctx.batch(max(1, _BLOCK // max(1, (len(ys) + 1) * x[0].numel()))) if len(x) else 1
         for start in range(0, len(x), size):
             rows = slice(start, start + size)
             found[:, rows] = measure(x[rows].to(ctx.device), ys[:, rows].to(ctx.device)).cpu()

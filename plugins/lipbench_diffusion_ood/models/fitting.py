@@ -158,9 +158,9 @@ def required(backbone: Backbone | None, kind: type[Own], x: Tensor, detector: st
     return backbone.to(ctx.device)
 
 
-def parts(n: int, cost: int, budget: int = 2**22) -> Iterable[slice]:
-    """Spans of n rows that each take `cost` numbers, about `budget` numbers a span, one row at least."""
-    size = max(1, budget // max(cost, 1))
+def parts(n: int, cost: int, ctx: Context, budget: int = 2**22) -> Iterable[slice]:
+    """Spans of n rows that each take `cost` numbers, about `budget` numbers a span, one row at least; fewer if memory ran out."""
+    size = ctx.batch(max(1, budget // max(cost, 1)))
     return [slice(start, start + size) for start in range(0, n, size)]
 
 

@@ -88,7 +88,7 @@ def test_neighbours_are_those_of_scikit_learn(normalise: bool, monkeypatch: pyte
     detector = NearestNeighbors(source="pixels", k=3, normalise=normalise)
     found = run(detector, train, x).scores
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10)
-    monkeypatch.setattr(features, "parts", lambda n, cost: [slice(k, k + 1) for k in range(n)])
+    monkeypatch.setattr(features, "parts", lambda n, cost, ctx: [slice(k, k + 1) for k in range(n)])
     assert torch.equal(run(detector, train, x).scores, found)
     with pytest.raises(InvalidInput, match="no neighbour k: 51"):
         NearestNeighbors(source="pixels", k=51).calibrate(train, None, CTX)

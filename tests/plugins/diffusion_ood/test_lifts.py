@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from lipbench_diffusion_ood import lifts
-from lipbench_diffusion_ood.base import Denoiser
+from lipbench_diffusion_ood.base import Denoiser, Lift
+from lipbench_diffusion_ood.flow import ProbabilityFlow
 from lipbench_diffusion_ood.lifts import DenoiseFrom, Inpaint, NoLift
 from lipbench_diffusion_ood.masks import checkerboard
 from lipbench_diffusion_ood.models.exact import GaussianExact
@@ -244,3 +245,13 @@ def test_a_broken_network_is_reported() -> None:
 
 def test_no_images_give_no_reconstructions() -> None:
     assert DenoiseFrom(**SMALL).reconstruct(Pixelwise(), pictures()[:0], CTX).shape == (3, 0, 2, 8, 8)
+
+
+@pytest.mark.parametrize("lift", [Inpaint(cells=4, **SMALL), DenoiseFrom(**SMALL), ProbabilityFlow(intervals=2)])
+def test_where_memory_ran_out_smaller_batches_give_the_same(lift: Lift) -> None:
+    asked: list[int] = []
+    whole, halved = Context(scope="test", on_batch=asked.append), Context(scope="test", on_batch=asked.append, batch_scale=1e-4)
+    one, other = (lift.lifted(Pixelwise(), pictures(), ctx) for ctx in (whole, halved))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-5, atol=1e-5)
+    assert asked[-1] == 1 < asked[0]
