@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -85,6 +86,10 @@ class Split:
     """(N,) what each row is called, such as the stem of its file; rows of one id belong together. None for row numbers."""
 
 
+KEPT_BYTES = 16 * 2**20
+"""A split that takes no more than this stays in memory with its dataset."""
+
+
 class Dataset(ABC):
     """Where arrays come from."""
 
@@ -108,25 +113,37 @@ class Dataset(ABC):
         return ()
 
     def split(self, name: str, ctx: Context) -> Split:
-        """Load a split and check it. This is what tasks and models call.
+        """Load a split and check it. This is what tasks and models call; small ones are loaded once by each object.
 
         Raises:
             InvalidInput: No rows, a wrong shape, or a value that is not finite; the message names split and row.
         """
-        import numpy as np  # here, so that listing plugins does not pay for it
+        kept: dict[tuple[str, int], Split] = vars(self).setdefault("_kept_splits", {})
+        key = name, ctx.seed
+        if key not in kept:
+            part = _loaded(self, name, ctx)
+            if part.inputs.nbytes > KEPT_BYTES:
+                return part
+            kept[key] = part
+        return deepcopy(kept[key])  # because who asks may write to it
 
-        # The streams of a dataset hang on its class, the split and the seed alone: whoever asks gets the same rows.
-        part = self.load(name, replace(ctx, scope=f"dataset {type(self).__name__} {name}"))
-        shape = self.spec().shape
-        who = f"dataset {type(self).__name__}, split {name!r}"
-        if len(part.inputs) == 0:
-            raise InvalidInput(f"{who}: there are no rows")
-        if part.inputs.shape[1:] != shape:
-            raise InvalidInput(f"{who}: rows have shape {part.inputs.shape[1:]}, but its spec says {shape}")
-        finite = np.isfinite(part.inputs.reshape(len(part.inputs), -1)).all(axis=1)
-        if not finite.all():
-            raise InvalidInput(f"{who}: row {int(np.argmin(finite))} holds NaN or an infinite value; clean the data first")
-        return part
+
+def _loaded(data: Dataset, name: str, ctx: Context) -> Split:
+    """Load a split and check it."""
+    import numpy as np  # here, so that listing plugins does not pay for it
+
+    # The streams of a dataset hang on its class, the split and the seed alone: whoever asks gets the same rows.
+    part = data.load(name, replace(ctx, scope=f"dataset {type(data).__name__} {name}"))
+    shape = data.spec().shape
+    who = f"dataset {type(data).__name__}, split {name!r}"
+    if len(part.inputs) == 0:
+        raise InvalidInput(f"{who}: there are no rows")
+    if part.inputs.shape[1:] != shape:
+        raise InvalidInput(f"{who}: rows have shape {part.inputs.shape[1:]}, but its spec says {shape}")
+    finite = np.isfinite(part.inputs.reshape(len(part.inputs), -1)).all(axis=1)
+    if not finite.all():
+        raise InvalidInput(f"{who}: row {int(np.argmin(finite))} holds NaN or an infinite value; clean the data first")
+    return part
 
 
 class Model(ABC):

@@ -27,6 +27,8 @@ from lipbench.files import canonical
 from lipbench.registry import load_factory
 from lipbench.signature import instantiate
 
+KEPT_DATASETS = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
@@ -37,6 +39,8 @@ class Bench:
     send: Send
     kept: Kept = field(default_factory=Kept)
     """Artifacts in memory, for jobs that share a worker."""
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    """Those that were used last, which keep what they loaded, likewise."""
     batch_scale: float = 1.0
     batches: list[int] = field(default_factory=list)
     """What components were given that asked for a batch, since the last begin."""
@@ -49,6 +53,19 @@ class Bench:
     def make(self, use: Mapping[str, Any]) -> Any:
         """A component from its use."""
         return instantiate(load_factory(use["factory"]), dict(use["params"]))
+
+    def role(self, use: Mapping[str, Any]) -> Any:
+        """What fills a role: a new component, but for datasets."""
+        return self.dataset(use) if issubclass(load_factory(use["factory"]), Dataset) else self.make(use)
+
+    def dataset(self, use: Mapping[str, Any]) -> Dataset:
+        """A dataset from its use, the same object for the same one."""
+        key = canonical(use)
+        found = self.datasets.pop(key, None)
+        self.datasets[key] = found if found is not None else self.make(use)
+        if len(self.datasets) > KEPT_DATASETS:
+            del self.datasets[next(iter(self.datasets))]
+        return self.datasets[key]
 
     def context(self, scope: str, seed: int, timeout: float) -> Context:
         """What a component is told."""
@@ -157,13 +174,9 @@ class Stages:
 
 def _roles(bench: Bench, job: Mapping[str, Any], timeout: float) -> dict[str, Any]:
     """The components of a job or a step, models built and fitted."""
-    roles = {role: bench.make(use) for role, use in job["roles"].items()}
-    # A dataset that is a role itself is not read twice.
-    datasets = {canonical(job["roles"][role]): made for role, made in roles.items() if isinstance(made, Dataset)}
+    roles = {role: bench.role(use) for role, use in job["roles"].items()}
     for role, source in job["builds"].items():
-        if (key := canonical(source)) not in datasets:
-            datasets[key] = bench.make(source)
-        data = datasets[key]
+        data = bench.dataset(source)
         fit = job["fits"].get(role)
         if fit is not None:
             _fitted(bench, roles[role], data, fit, timeout)
