@@ -10,6 +10,7 @@ import torch
 from detector_toys import CTX, SIDE, auroc, field_covariance, random_images, toy_denoiser
 from lipbench_diffusion_ood.base import Scored
 from lipbench_diffusion_ood.detectors.lmd import LiftMapDetect, aggregate
+from lipbench_diffusion_ood.masks import checkerboard
 from torch import Tensor
 
 from lipbench.api import InvalidInput, NotFinite
@@ -53,11 +54,6 @@ def test_aggregates_by_hand() -> None:
     assert float(aggregate(d[:2], "trimmed")) == 5.0
 
 
-def _masked() -> Tensor:
-    at = torch.arange(SIDE) // 2
-    return ((at[:, None] + at[None]) % 2 == 1).flatten()
-
-
 def _conditional(known: Tensor) -> tuple[Tensor, Tensor]:
     """A and C of x' ~ N(A x_known, C) on the other pixels of the Gaussian field."""
     s = field_covariance()
@@ -65,11 +61,11 @@ def _conditional(known: Tensor) -> tuple[Tensor, Tensor]:
     return a, s[~known][:, ~known] - a @ s[known][:, ~known]
 
 
-def _inpainted(x: Tensor, seed: int) -> Tensor:
+def _inpainted(x: Tensor, cells: int, seed: int) -> Tensor:
     """(10, n, 1, 8, 8) exact conditional samples with alternating masks."""
     draw, found = torch.Generator().manual_seed(seed), []
     for k in range(ATTEMPTS):
-        known = ~_masked() if k % 2 == 0 else _masked()
+        known = checkerboard(SIDE, cells, swapped=k % 2 == 1).flatten()
         a, c = _conditional(known)
         rows = x.flatten(1).clone()
         fresh = torch.randn(len(x), len(c), generator=draw, dtype=torch.float64) @ torch.linalg.cholesky(c).T
@@ -78,25 +74,43 @@ def _inpainted(x: Tensor, seed: int) -> Tensor:
     return torch.stack(found)
 
 
-def test_pixel_errors_on_a_gaussian_field_fail_as_the_closed_form_says() -> None:
+@pytest.mark.parametrize(
+    ("cells", "trace", "faint", "strong"),
+    [
+        (2, 18.47, (0.158, 0.008), (0.795, 0.936)),
+        (4, 11.61, (0.078, 0.001), (0.873, 0.979)),
+        (8, 8.78, (0.048, 0.0), (0.917, 0.990)),
+    ],
+)
+def test_pixel_errors_on_a_gaussian_field_fail_as_the_closed_form_says(
+    cells: int, trace: float, faint: tuple[float, float], strong: tuple[float, float]
+) -> None:
     """E[d] = (1 + c^2) tr C / 64 for the field scaled by c, so faint fields look more in-domain than the domain itself."""
     draw, n = torch.Generator().manual_seed(0), 2000
     root = torch.linalg.cholesky(field_covariance())
     fields = [(torch.randn(n, 64, generator=draw, dtype=torch.float64) @ root.T).view(n, 1, SIDE, SIDE) for _ in range(2)]
-    trace = float(_conditional(~_masked())[1].trace())
-    assert trace == pytest.approx(11.61, abs=0.005)
+    a, c = _conditional(checkerboard(SIDE, cells).flatten())
+    exact = float(c.trace())
+    assert exact == pytest.approx(trace, abs=0.005)
     detector = LiftMapDetect(distance="mse", aggregate="mean")
+    white = torch.randn(n, 1, SIDE, SIDE, generator=draw, dtype=torch.float64)
+    expected = {
+        "inside": 2 * exact,
+        "faint": 1.09 * exact,
+        "strong": 3.25 * exact,
+        "white": exact + len(c) + float(a.square().sum()),
+    }
     scores = {}
-    for name, x in (("inside", fields[0]), ("faint", 0.3 * fields[1]), ("strong", 1.5 * fields[1])):
-        scores[name] = score(detector, x, _inpainted(x, seed=len(name)))
-        scale = {"inside": 1.0, "faint": 0.3, "strong": 1.5}[name]
-        both = (1 + scale**2) * trace / 64
-        assert float(scores[name].extras["distances"].mean()) == pytest.approx(both, rel=0.01)
-    first = {name: s.extras["distances"][0] for name, s in scores.items()}
-    assert auroc(first["inside"], first["faint"]) == pytest.approx(0.078, abs=0.015)
-    assert auroc(first["inside"], first["strong"]) == pytest.approx(0.873, abs=0.015)
-    assert auroc(scores["inside"].scores, scores["faint"].scores) == pytest.approx(0.001, abs=0.002)
-    assert auroc(scores["inside"].scores, scores["strong"].scores) == pytest.approx(0.979, abs=0.008)
+    for name, x in (("inside", fields[0]), ("faint", 0.3 * fields[1]), ("strong", 1.5 * fields[1]), ("white", white)):
+        scores[name] = score(detector, x, _inpainted(x, cells, seed=len(name)))
+        # The mask and its opposite leave the same covariance but for the corners of the field.
+        assert float(scores[name].extras["distances"][::2].mean()) == pytest.approx(
+            expected[name] / 64, rel=0.025
+        )  # 4 standard errors
+    for name, (one, ten) in (("faint", faint), ("strong", strong)):
+        first = auroc(scores["inside"].extras["distances"][0], scores[name].extras["distances"][0])
+        assert first == pytest.approx(one, abs=0.02)
+        assert auroc(scores["inside"].scores, scores[name].scores) == pytest.approx(ten, abs=0.01)
 
 
 @pytest.mark.parametrize("distance", ["mse", "ssim", "perc_unet", "perc_rand"])
