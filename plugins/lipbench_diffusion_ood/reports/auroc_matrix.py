@@ -40,6 +40,7 @@ def auroc_matrix(records: Sequence[Record], published: Published = ()) -> dict[s
     panel = figure.subplots()
     means = [[results.mean(name, pair) for pair in pairs] for name in names]
     grid = [[math.nan if m is None else m.value for m in row] for row in means]
+    panel.set_facecolor("#DDDDDD")  # not measured, which white would not say
     picture = panel.imshow(grid, vmin=0, vmax=1, cmap="RdBu", aspect="auto")
     theirs = published_grid(records, published).cells
     for y, row in enumerate(grid):
