@@ -157,7 +157,7 @@ def _limits(cls: type[Task]) -> dict[str, Any]:
     try:
         memory = in_bytes(cls.memory) if cls.memory else 0
     except (TypeError, ValueError) as error:
-        raise PluginError(f"{who}: memory: {error}") from error
+        raise PluginError(f"{who}: memory is {cls.memory!r}: {error}") from error
     return {"cpus": cls.cpus, "gpus": float(cls.gpus), "memory": memory, "timeout": cls.timeout}
 
 

@@ -61,6 +61,15 @@ def place_options(function: F) -> F:
     return function
 
 
+def workers_option(function: F) -> F:
+    """`--workers`."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(1, 1024),
+        help="Works at once, whatever they ask for; default: as many as keep the cores or GPUs busy.",
+    )(function)
+
+
 def results_option(function: F) -> F:
     """`--results`."""
     return click.option(

@@ -4,18 +4,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lipbench.cli.options import place_options, plugin_options, read_plugin_options, results_option, suite_options
+from lipbench.cli.options import (
+    place_options,
+    plugin_options,
+    read_plugin_options,
+    results_option,
+    suite_options,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from lipbench.execution.artifacts import Artifacts
+    from lipbench.suite.plan import Job, Plan
 
 
 @click.command()
 @suite_options
 @results_option
 @place_options
+@workers_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each cell.")
 @plugin_options
 def command(
@@ -25,6 +38,7 @@ def command(
     select: tuple[str, ...],
     results: Path,
     device: str,
+    workers: int | None,
     executor: str,
     address: str | None,
     as_json: bool,
@@ -32,49 +46,71 @@ def command(
 ) -> None:
     """Nothing is computed and nothing is written."""
     from lipbench.execution.artifacts import Artifacts
-    from lipbench.execution.runner import missing_cells
+    from lipbench.execution.runner import ARTIFACTS, missing_cells
     from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
     from lipbench.suite.plan import make_plan
 
     registry = load_registry(read_plugin_options(**chosen))
-    artifacts = Artifacts(results / "artifacts")
+    artifacts = Artifacts(results / ARTIFACTS)
+    kind = registry.load_executor(executor).device_class(device, address)
     for file in suites:
         suite = load_suite(file, profile, settings)
-        plan = make_plan(suite, registry, registry.load_executor(executor).device_class(device, address), select)
-        missing = {job.id: cells for job, cells in missing_cells(plan, results / suite.name)}
-        total = todo = 0
-        for job in plan.jobs:
-            new = set(missing[job.id])
-            total, todo = total + len(job.cells), todo + len(new)
-            if as_json:
-                for cell in job.cells:
-                    state = "run" if cell.id in new else "done"
-                    click.echo(
-                        json.dumps(
-                            {
-                                "suite": suite.name,
-                                "cell": cell.id,
-                                "job": job.title(),
-                                "metric": cell.metric.label,
-                                "state": state,
-                            },
-                            ensure_ascii=False,
-                        )
-                    )
-            else:
-                marks = " ".join(f"{'+' if c.id in new else '='}{c.metric.label}" for c in job.cells)
-                click.echo(f"{job.title()}\n    {marks}")
-        fits = [fit for fit in plan.fits.values() if not artifacts.has(fit.id)]
-        steps = [step for step in plan.steps.values() if not artifacts.has(step.id)]
-        shared = f", {len(steps)} of {len(plan.steps)} shared steps to compute" if plan.steps else ""
-        if not as_json:
-            for fit in fits:
-                click.echo(f"fit {fit.model.label} on {fit.data.label} · seed {fit.seed}")
-            for step in steps:
-                click.echo(step.title())
-            click.echo(
-                f"{suite.name}: {len(plan.jobs)} jobs, {total} cells: {todo} to run (+), {total - todo} done (=); "
-                f"{len(fits)} of {len(plan.fits)} models to fit{shared}; device {plan.device}"
-            )
+        plan = make_plan(suite, registry, kind, select)
+        missing = missing_cells(plan, results / suite.name)
+        new = {cell for _, cells in missing for cell in cells}
+        where = _devices(plan, missing, results, device, workers) if executor == "local" else {}
+        if as_json:
+            _print_json(plan, new, where)
+        else:
+            _print(plan, new, where, artifacts)
     registry.save()
+
+
+def _devices(
+    plan: Plan, missing: Sequence[tuple[Job, Sequence[str]]], results: Path, wanted: str, workers: int | None
+) -> dict[str, str]:
+    """Fit, step or job to the device that it would get if all took as long as like ones did."""
+    from lipbench.execution.devices import Pool, detect
+    from lipbench.execution.runner import works_of
+    from lipbench.execution.simulate import simulate
+
+    pool = Pool.of(detect(), wanted, workers)
+    if len(pool.places) == 1:
+        return dict.fromkeys([*plan.fits, *plan.steps, *(job.id for job in plan.jobs)], pool.places[0].device)
+    return {turn.work.id: turn.device for turn in simulate(works_of(plan, missing, results), pool)}
+
+
+def _print_json(plan: Plan, new: Set[str], where: Mapping[str, str]) -> None:
+    for job, cell in plan.cells():
+        line = {
+            "suite": plan.suite.name,
+            "cell": cell.id,
+            "job": job.title(),
+            "device": where.get(job.id) if cell.id in new else None,
+            "metric": cell.metric.label,
+            "state": "run" if cell.id in new else "done",
+        }
+        click.echo(json.dumps(line, ensure_ascii=False))
+
+
+def _print(plan: Plan, new: Set[str], where: Mapping[str, str], artifacts: Artifacts) -> None:
+    several = len(set(where.values())) > 1
+    place = {name: f" on {device}" if several else "" for name, device in where.items()}
+    total = todo = 0
+    for job in plan.jobs:
+        wanted = [cell.id in new for cell in job.cells]
+        total, todo = total + len(job.cells), todo + sum(wanted)
+        marks = " ".join(f"{'+' if w else '='}{c.metric.label}" for c, w in zip(job.cells, wanted, strict=True))
+        click.echo(f"{job.title()}{place.get(job.id, '')}\n    {marks}")
+    fits = [fit for fit in plan.fits.values() if not artifacts.has(fit.id)]
+    steps = [step for step in plan.steps.values() if not artifacts.has(step.id)]
+    for fit in fits:
+        click.echo(f"fit {fit.model.label} on {fit.data.label} · seed {fit.seed}{place.get(fit.id, '')}")
+    for step in steps:
+        click.echo(f"{step.title()}{place.get(step.id, '')}")
+    shared = f", {len(steps)} of {len(plan.steps)} shared steps to compute" if plan.steps else ""
+    click.echo(
+        f"{plan.suite.name}: {len(plan.jobs)} jobs, {total} cells: {todo} to run (+), {total - todo} done (=); "
+        f"{len(fits)} of {len(plan.fits)} models to fit{shared}; device {plan.device}"
+    )

@@ -12,7 +12,14 @@ from typing import Any
 
 import click
 
-from lipbench.cli.options import place_options, plugin_options, read_plugin_options, results_option, suite_options
+from lipbench.cli.options import (
+    place_options,
+    plugin_options,
+    read_plugin_options,
+    results_option,
+    suite_options,
+    workers_option,
+)
 
 
 class _Interrupts:
@@ -49,11 +56,7 @@ class _Patience:
 @suite_options
 @results_option
 @place_options
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    help="Works at once, whatever they ask for; default: as many as keep the cores or GPUs busy.",
-)
+@workers_option
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),

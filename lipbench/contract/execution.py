@@ -24,7 +24,7 @@ def in_bytes(memory: str) -> int:
         ValueError: It is not written as `MEMORY` says.
     """
     if not re.match(MEMORY, memory):
-        raise ValueError(f"{memory!r} is no amount of memory; write 512 MiB or 4 GiB")
+        raise ValueError("an amount of memory is written 512 MiB or 4 GiB")
     number, unit = memory.split()
     return int(float(number) * (2**20 if unit == "MiB" else 2**30))
 

@@ -21,6 +21,9 @@ Hint = Literal["later", "smaller"]
 BACKOFF_S = 2.0
 """Seconds before the first new try; each further one waits four times as long."""
 
+LONGEST_BACKOFF_S = 300.0
+"""But no longer than this."""
+
 SMALLEST_BATCH = 1 / 64
 """A batch is not halved below this share."""
 
@@ -33,6 +36,8 @@ class _Attempt:
     device: str
     left: set[str]
     """Cells that it has not answered."""
+    begun: bool = False
+    """Its worker has said so."""
     cell: str | None = None
     """The cell that it is at; None before the first and between two."""
     fault: dict[str, Any] | None = None
@@ -94,7 +99,7 @@ class Dispatch:
         data = {k: v for k, v in message.items() if k not in ("say", "work")}
         match message["say"]:
             case "begin":
-                attempt.cell = data["cell"]
+                attempt.cell, attempt.begun = data["cell"], True
             case "note":
                 self._emit(Event(kind="note", work=attempt.work, data=data))
             case "cell":
@@ -137,7 +142,7 @@ class Dispatch:
         if again == "smaller" and scale > SMALLEST_BATCH:
             scale /= 2
         elif again == "later" and tries < self._retries:
-            delay = BACKOFF_S * 4.0**tries
+            delay = min(BACKOFF_S * 4.0**tries, LONGEST_BACKOFF_S)
         else:
             return None
         self._tries[key] = tries + 1
@@ -160,7 +165,8 @@ class Dispatch:
     def _whole(self, attempt: _Attempt, status: str, error: Mapping[str, str], again: Hint | None) -> None:
         """A fault before or between cells: all that is left pays, or is tried again."""
         work = attempt.work
-        scale = self._verdict(attempt, "", again, error)
+        # Workers that were killed before they began say nothing of the work: their number is counted apart.
+        scale = self._verdict(attempt, "" if attempt.begun else "start", again, error)
         if scale is not None:
             left = work if not work.cells else work.only(attempt.left)
             self._queue(replace(left, batch_scale=scale), attempt.delay)

@@ -175,9 +175,10 @@ class LocalExecutor(Executor):
         for message in hand.hear():
             self._ready(hand, message)
         if hand.mute or hand.gone:
-            # Whatever it died of, the next one dies of too, and then there is a work to say so; no more spares until then.
             self._crew.spare.remove(hand)
-            self._spares = 0
+            if (hand.process.exitcode or 0) > 0:
+                # What it left for, the next one leaves for too, and then there is a work to say so.
+                self._spares = 0
             self._let_go(hand, None)
 
     @staticmethod

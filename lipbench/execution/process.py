@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def main(inbox: Connection, outbox: Connection, setup: Mapping[str, Any]) -> Non
         setup: `places` (plugins that are not installed), `artifacts` (folder), `log` (file).
     """
     _stand_alone(Path(setup["log"]))
+    _let_server_go()
     for place in setup["places"]:
         import_place(place)
     worker: Worker | None = None
@@ -96,6 +98,18 @@ def _read(inbox: Connection) -> bytes:
 def _write(handle: int, data: bytes) -> None:
     while data:
         data = data[os.write(handle, data) :]
+
+
+def _let_server_go() -> None:
+    """Close the pipe that keeps our server alive, which multiprocessing gives to each fork.
+
+    Were it open, a worker that hangs would keep the server, and with it itself, alive after the parent was killed.
+    """
+    server: Any = forkserver._forkserver
+    handle = getattr(server, "_forkserver_alive_fd", None)
+    if handle is not None:
+        os.close(handle)
+        server._forkserver_alive_fd = None
 
 
 def _stand_alone(log: Path) -> None:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lipbench.contract.errors import LipbenchError
-from lipbench.contract.execution import Event, ExecutorSetup
+from lipbench.contract.execution import Event, ExecutorSetup, Work
 from lipbench.contract.values import Record
 from lipbench.execution.artifacts import Artifacts
 from lipbench.execution.durations import Durations
@@ -21,9 +21,12 @@ from lipbench.files import write_atomic
 from lipbench.plugins import PluginOptions
 from lipbench.registry import Registry
 from lipbench.results.provenance import provenance
-from lipbench.results.store import PLAN, Store, read_statuses
+from lipbench.results.store import PLAN, RECORDS, Store, read_statuses
 from lipbench.suite.load import Suite
 from lipbench.suite.plan import Cell, Job, Plan, make_plan
+
+ARTIFACTS = "artifacts"
+"""Folder of fits and steps in that of results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,14 @@ def missing_cells(plan: Plan, folder: Path) -> list[tuple[Job, list[str]]]:
     """Jobs with the cells that have no good record yet; failed ones are tried again."""
     status = read_statuses(folder)
     return [(job, [c.id for c in job.cells if status.get(c.id) != "ok"]) for job in plan.jobs]
+
+
+def works_of(
+    plan: Plan, missing: Sequence[tuple[Job, Sequence[str]]], results: Path, timeout: float | None = None
+) -> list[Work]:
+    """What there is to do for the missing cells, with how long it took in the past."""
+    artifacts = Artifacts(results / ARTIFACTS)
+    return make_works(plan, missing, artifacts.has, Durations(results / plan.suite.name / RECORDS, artifacts.folder), timeout)
 
 
 def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watch, stop: Callable[[], int]) -> Outcome:
@@ -111,13 +122,12 @@ def _compute(
     facts = provenance(registry) | {"suite": plan.suite.tree.plain(), "profile": plan.suite.profile, "device": plan.device}
     write_atomic(folder / "runs" / f"{run}.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     registry.save()  # before the workers start, so that they read it instead of importing
-    artifacts = Artifacts(options.results / "artifacts")
-    works = make_works(plan, missing, artifacts.has, Durations(store.path, artifacts.folder), options.timeout)
+    works = works_of(plan, missing, options.results, options.timeout)
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     setup = ExecutorSetup(
         run=run,
-        artifacts=artifacts.folder,
+        artifacts=options.results / ARTIFACTS,
         logs=logs,
         places=options.plugins.extra,
         device=options.device,

@@ -12,15 +12,18 @@ from lipbench.contract.execution import Resources, Work
 Shape = tuple[Resources, bool]
 """What a work asks for, and whether it shares a worker: works of one shape fit into the same places."""
 
+_Entry = tuple[float, int, str]
+"""Seconds of the way, negative; a running number; the work."""
+
 
 @dataclass(kw_only=True)
 class _Queue:
-    """Works that are ready, the one with the longest way to go first. An entry whose work is gone is skipped."""
+    """Works that are ready, the one with the longest way to go first. An entry of a work that was taken since is skipped."""
 
-    heap: list[tuple[float, int, str]] = field(default_factory=list)
+    heap: list[_Entry] = field(default_factory=list)
 
-    def first(self, waiting: Mapping[str, Work]) -> tuple[float, int, str] | None:
-        while self.heap and self.heap[0][2] not in waiting:
+    def first(self, valid: Mapping[str, int]) -> _Entry | None:
+        while self.heap and valid.get(self.heap[0][2]) != self.heap[0][1]:
             heapq.heappop(self.heap)
         return self.heap[0] if self.heap else None
 
@@ -53,6 +56,8 @@ class Schedule:
             for need in self._needs[work.id]:
                 self._dependents[need].append(work.id)
         self._rank = self._ranks()
+        self._ready: dict[str, int] = {}
+        """Works that are ready, to the number of their valid entry in the queues."""
         self._queues: dict[Shape, _Queue] = {}
         self._users: dict[str, _Queue] = {}
         """Fit or step to the ready works that read it and may share a worker."""
@@ -67,19 +72,18 @@ class Schedule:
             accept: Whether a work of this shape has a place now.
             warm: Fits and steps that an idle worker has in memory.
         """
-        heads = [head for shape, queue in self._queues.items() if accept(shape) and (head := queue.first(self.waiting))]
+        heads = [head for shape, queue in self._queues.items() if accept(shape) and (head := queue.first(self._ready))]
         if not heads:
             return None
         best = min(heads)
         chosen = self._warm(best, accept, warm) or best
         work = self.waiting.pop(chosen[2])
+        del self._ready[work.id]
         self.seconds -= work.seconds
         return work
 
-    def _warm(
-        self, best: tuple[float, int, str], accept: Callable[[Shape], bool], warm: Collection[str]
-    ) -> tuple[float, int, str] | None:
-        heads = [head for name in warm if name in self._users and (head := self._users[name].first(self.waiting))]
+    def _warm(self, best: _Entry, accept: Callable[[Shape], bool], warm: Collection[str]) -> _Entry | None:
+        heads = [head for name in warm if name in self._users and (head := self._users[name].first(self._ready))]
         heads = [head for head in heads if accept(_shape(self.waiting[head[2]]))]
         if not heads:
             return None
@@ -117,6 +121,7 @@ class Schedule:
 
     def _push(self, work: Work) -> None:
         self._count += 1
+        self._ready[work.id] = self._count
         entry = (-self._rank[work.id], self._count, work.id)
         heapq.heappush(self._queues.setdefault(_shape(work), _Queue()).heap, entry)
         if work.shared:

@@ -111,7 +111,8 @@ def _explain(tree: Node, error: Any, model: type[BaseModel]) -> SuiteError:
         return tree.error(f"`{name}:` is missing", path[:-1])
     found = repr(tree.find(path).plain())
     shown = found if len(found) < 80 else found[:77] + "..."
-    return tree.error(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, found {shown}", path)
+    said = first["msg"].removeprefix("Value error, ")
+    return tree.error(f"{name}: {said[0].lower()}{said[1:]}, found {shown}", path)
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

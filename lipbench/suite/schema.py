@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from lipbench.contract.execution import MEMORY
+from lipbench.contract.execution import MEMORY, in_bytes
 
 Use = str | dict[str, Any]
 """A component: its name, or a mapping with `use: NAME`, an optional label `as: LABEL`, and its parameters."""
@@ -44,6 +44,11 @@ class LeaderboardSpec(_Strict):
     """Significant digits shown."""
 
 
+def _amount(memory: str) -> str:
+    in_bytes(memory)
+    return memory
+
+
 class ResourcesSpec(_Strict):
     """What a fit, a step or a job asks for, instead of what the task says."""
 
@@ -51,7 +56,7 @@ class ResourcesSpec(_Strict):
     """Threads. Another number than the task's can change the last bits of a value, so it changes all ids."""
     gpus: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of a GPU: at 0.5 two jobs run on each."""
-    memory: Annotated[str, Field(pattern=MEMORY)] | None = None
+    memory: Annotated[str, Field(json_schema_extra={"pattern": MEMORY}), AfterValidator(_amount)] | None = None
     """Main memory, such as `4 GiB`."""
 
 
