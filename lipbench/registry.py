@@ -14,7 +14,7 @@ from typing import Any
 
 from lipbench import __version__
 from lipbench.contract.components import KINDS, Component, Kind
-from lipbench.contract.errors import LipbenchError, PluginError, did_you_mean
+from lipbench.contract.errors import PluginError, did_you_mean, in_words
 from lipbench.files import canonical, write_atomic
 from lipbench.fingerprint import closure, code_fingerprint, digest, module_file, stamp
 from lipbench.plugins import PluginInfo, PluginOptions, load_plugins
@@ -112,9 +112,8 @@ class Registry:
 
     def _broken(self, entry: Registered, error: Exception) -> PluginError:
         kind, name = entry.component.kind, entry.component.name
-        cause = str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
         return PluginError(
-            f"{kind} {name!r} of plugin {entry.plugin.name!r} ({entry.plugin.distribution}) cannot be loaded: {cause}"
+            f"{kind} {name!r} of plugin {entry.plugin.name!r} ({entry.plugin.distribution}) cannot be loaded: {in_words(error)}"
         )
 
     @cached_property
@@ -138,12 +137,12 @@ class Registry:
         return self._facts(entry)[1]
 
     def _facts(self, entry: Registered) -> tuple[str, dict[str, Any]]:
-        module = entry.component.factory.partition(":")[0]
-        # The place is part of the key: two checkouts of one plugin share this cache, but not their sources.
-        key = f"{entry.component.kind} {entry.component.factory} {module_file(module)}"
-        if key not in self._known:
-            self._known[key] = self._look_up(entry, module, key)
-        return self._known[key]
+        name = f"{entry.component.kind} {entry.component.factory}"
+        if name not in self._known:
+            module = entry.component.factory.partition(":")[0]
+            # The place is part of the key: two checkouts of one plugin share this cache, but not their sources.
+            self._known[name] = self._look_up(entry, module, f"{name} {module_file(module)}")
+        return self._known[name]
 
     def _look_up(self, entry: Registered, module: str, key: str) -> tuple[str, dict[str, Any]]:
         kept = self._kept(key, "code", "facts")

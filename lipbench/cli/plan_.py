@@ -33,6 +33,7 @@ def command(
     from lipbench.execution.devices import device_class
     from lipbench.execution.runner import missing_cells
     from lipbench.registry import load_registry
+    from lipbench.results.store import read_history
     from lipbench.suite.load import load_suite
     from lipbench.suite.plan import make_plan
 
@@ -41,7 +42,7 @@ def command(
     for file in suites:
         suite = load_suite(file, profile, settings)
         plan = make_plan(suite, registry, device_class(device), select)
-        missing = {job.id: cells for job, cells in missing_cells(plan, results / suite.name)}
+        missing = {job.id: cells for job, cells in missing_cells(plan, read_history(results / suite.name).statuses)}
         total = todo = 0
         for job in plan.jobs:
             new = set(missing[job.id])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lipbench.contract.errors import LipbenchError
-from lipbench.contract.values import Record
+from lipbench.contract.values import Record, Status
 from lipbench.execution.artifacts import Artifacts
 from lipbench.execution.devices import slots
 from lipbench.execution.local import LocalExecutor
@@ -21,7 +21,7 @@ from lipbench.files import write_atomic
 from lipbench.plugins import PluginOptions
 from lipbench.registry import Registry
 from lipbench.results.provenance import provenance
-from lipbench.results.store import PLAN, Store, read_statuses
+from lipbench.results.store import PLAN, Store, read_history
 from lipbench.suite.load import Suite
 from lipbench.suite.plan import Cell, Job, Plan, make_plan
 
@@ -54,10 +54,9 @@ Watch = Callable[[Event, int, int], None]
 """Called with each event and with cells done and cells in all, of those that are computed."""
 
 
-def missing_cells(plan: Plan, folder: Path) -> list[tuple[Job, list[str]]]:
+def missing_cells(plan: Plan, recorded: Mapping[str, Status]) -> list[tuple[Job, list[str]]]:
     """Jobs with the cells that have no good record yet; failed ones are tried again."""
-    status = read_statuses(folder)
-    return [(job, [c.id for c in job.cells if status.get(c.id) != "ok"]) for job in plan.jobs]
+    return [(job, [c.id for c in job.cells if recorded.get(c.id) != "ok"]) for job in plan.jobs]
 
 
 def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watch, stop: Callable[[], int]) -> Outcome:
@@ -72,7 +71,7 @@ def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watc
     folder = options.results / suite.name
     with Store(folder) as store:
         _keep_plan(folder / PLAN, full)
-        missing = missing_cells(plan, folder)
+        missing = missing_cells(plan, read_history(folder).statuses)
         outcome = Outcome(plan=plan, folder=folder)
         wanted = sum(len(cells) for _, cells in missing)
         outcome.reused = sum(len(job.cells) for job in plan.jobs) - wanted
