@@ -21,6 +21,7 @@ from lipbench.contract.components import (
 )
 from lipbench.contract.context import Checkpoint, Context, data_root, stable_seed
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable, NotFinite
+from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
 
 API_VERSION = 1
@@ -51,6 +52,8 @@ __all__ = [
     "NotFinite",
     "Record",
     "Report",
+    "Run",
+    "RunEnd",
     "Split",
     "Stage",
     "Status",

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import pluggy
 
 from lipbench.contract.components import Component, Report
+from lipbench.contract.runs import Run, RunEnd
+from lipbench.contract.values import Record
 
 hookspec = pluggy.HookspecMarker("lipbench")
 
@@ -21,4 +23,27 @@ def lipbench_components() -> Iterable[Component]:
 @hookspec
 def lipbench_reports() -> Iterable[Report]:
     """The audits, tables and plots that this plugin makes of records. Called once; must not import torch."""
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def lipbench_run_started(run: Run) -> None:
+    """A run is about to compute its first cell. A run that finds everything recorded calls none of these three hooks.
+
+    They are called in a thread that belongs to the plugin, one call after the other, and an implementation may leave out
+    parameters. One that raises or does not return is named on stderr once and called no more; the run goes on without it.
+    What it is given must not be changed.
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def lipbench_record_written(run: Run, record: Record) -> None:
+    """A record is on the disk; called for each, in their order."""
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def lipbench_run_finished(run: Run, end: RunEnd) -> None:
+    """The run is over, for whichever reason but a kill."""
     raise AssertionError("a hook specification is never called")

@@ -6,20 +6,24 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import pluggy
 
 from lipbench import hookspecs
 from lipbench.contract.components import KINDS, Component, Report
-from lipbench.contract.errors import LipbenchError, PluginError, did_you_mean
+from lipbench.contract.errors import PluginError, did_you_mean, in_words
 
 GROUP = "lipbench"
+LIFECYCLE = ("lipbench_run_started", "lipbench_record_written", "lipbench_run_finished")
+Listener = Callable[[Mapping[str, Any]], None]
+"""Takes all that a lifecycle hook is given, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class PluginInfo:
     reason: str = ""
     components: tuple[Component, ...] = ()
     reports: tuple[Report, ...] = ()
+    listeners: Mapping[str, Listener] = field(default_factory=dict)
+    """Name of a lifecycle hook to what calls it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +90,16 @@ def _guarded(manager: pluggy.PluginManager, name: str, dist: str, version: str, 
     try:
         module = source.load() if isinstance(source, EntryPoint) else import_place(source)
         components, reports = _ask(manager, name, module)
+        listeners = dict(_listeners(manager, module))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         # BaseException, because a plugin that calls sys.exit on import must not end the command that merely lists it.
-        what = " ".join(str(error).split())
-        reason = what if isinstance(error, LipbenchError) else f"{type(error).__name__}: {what}"
-        return PluginInfo(name=name, distribution=dist, version=version, status="broken", reason=reason)
+        return PluginInfo(name=name, distribution=dist, version=version, status="broken", reason=in_words(error))
     return PluginInfo(
-        name=name, distribution=dist, version=version, status="ok", components=tuple(components), reports=tuple(reports)
-    )
+        name=name, distribution=dist, version=version, status="ok", components=tuple(components), reports=tuple(reports),
+        listeners=listeners,
+    )  # fmt: skip
 
 
 def import_place(place: str) -> ModuleType:
@@ -136,10 +142,10 @@ def _ask(manager: pluggy.PluginManager, name: str, module: object) -> tuple[list
     given: dict[str, list[object]] = {"lipbench_components": [], "lipbench_reports": []}
     callers = manager.get_hookcallers(module) or []
     for caller in callers:
-        if caller.name not in given:
-            raise PluginError(f"hook {caller.name!r} does not exist; {did_you_mean(caller.name, given)}")
+        if caller.name not in (*given, *LIFECYCLE):
+            raise PluginError(f"hook {caller.name!r} does not exist; {did_you_mean(caller.name, [*given, *LIFECYCLE])}")
         for implementation in caller.get_hookimpls():
-            if implementation.plugin is module:
+            if implementation.plugin is module and caller.name in given:
                 given[caller.name] += cast("Iterable[object]", implementation.function())
     if not callers:
         raise PluginError("it implements no hook; mark its functions with @lipbench.api.hookimpl")
@@ -152,6 +158,19 @@ def _ask(manager: pluggy.PluginManager, name: str, module: object) -> tuple[list
         if component.kind not in KINDS:
             raise PluginError(f"component {component.name!r} is of kind {component.kind!r}; the kinds are {', '.join(KINDS)}")
     return components, reports
+
+
+def _listeners(manager: pluggy.PluginManager, module: object) -> Iterator[tuple[str, Listener]]:
+    """What a plugin has of lifecycle hooks."""
+    for caller in manager.get_hookcallers(module) or []:
+        for made in caller.get_hookimpls():
+            if caller.name in LIFECYCLE and made.plugin is module:
+                yield caller.name, partial(_call, made)
+
+
+def _call(made: pluggy.HookImpl, given: Mapping[str, Any]) -> None:
+    """Call an implementation with those parameters that it names, as pluggy does."""
+    made.function(*[given[name] for name in made.argnames])
 
 
 def all_reports(plugins: Sequence[PluginInfo], task: str) -> Iterator[Report]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,6 +39,9 @@ class _Interrupts:
 @click.option(
     "--workers", type=click.IntRange(1, 1024), help="Worker processes at once; default: as many as keep the cores or GPUs busy."
 )
+@click.option(
+    "--log-json", type=click.Path(path_type=Path), metavar="FILE", help="Append what happens to FILE, an event a line."
+)
 @click.option("--no-plots", is_flag=True, help="Draw no plots.")
 @plugin_options
 def command(
@@ -48,11 +52,11 @@ def command(
     results: Path,
     device: str,
     workers: int | None,
+    log_json: Path | None,
     no_plots: bool,
     **chosen: Any,
 ) -> None:
     """Writes DIR/<suite>/records.jsonl. What is there already is not computed again; a run that was cut off goes on."""
-    from lipbench.cli.progress import Progress
     from lipbench.execution.devices import device_class
     from lipbench.execution.runner import RunOptions, run_suite
     from lipbench.registry import load_registry
@@ -71,16 +75,27 @@ def command(
     loaded = [load_suite(file, profile, settings) for file in suites]
     _distinct(loaded)
     try:
-        for suite in loaded:
-            with Progress(suite.name) as progress:
-                outcome = run_suite(suite, registry, options, progress.watch, lambda: interrupts.count)
-            failures += _conclude(outcome, registry.plugins, plots=not no_plots, part=bool(select))
-            if outcome.interrupted:
-                click.echo("interrupted; the same command goes on from here", err=True)
-                sys.exit(130)
+        with _watching(log_json, registry.plugins, lambda: interrupts.count) as watcher:
+            for suite in loaded:
+                outcome = run_suite(suite, registry, options, watcher, lambda: interrupts.count)
+                failures += _conclude(outcome, registry.plugins, plots=not no_plots, part=bool(select))
+                if outcome.interrupted:
+                    click.echo("interrupted; the same command goes on from here", err=True)
+                    sys.exit(130)
     finally:
         signal.signal(signal.SIGINT, before)
     sys.exit(1 if failures else 0)
+
+
+@contextmanager
+def _watching(log_json: Path | None, plugins: Any, stop: Callable[[], int]) -> Iterator[Any]:
+    """All that looks on: what the user sees, the log of events, the plugins."""
+    from lipbench.cli.event_log import EventLog
+    from lipbench.cli.progress import Progress
+    from lipbench.execution.watch import Hooks, Watchers
+
+    with EventLog(log_json) if log_json else nullcontext() as log, Hooks(plugins, stop) as hooks:
+        yield Watchers(Progress(), *([log] if log else []), hooks)
 
 
 def _distinct(suites: Sequence[Any]) -> None:
