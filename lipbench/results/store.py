@@ -83,7 +83,7 @@ def holder_words(file: Path) -> str:
         who = json.loads(file.read_text())
         return f"process {who['pid']} on {who['host']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "it did not say who it is"
+        return "a process that did not say who it is"
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
