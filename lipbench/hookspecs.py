@@ -27,12 +27,14 @@ def lipbench_reports() -> Iterable[Report]:
 
 
 @hookspec
-def lipbench_run_started(run: Run) -> None:
+def lipbench_run_started(run: Run) -> bool | None:
     """A run is about to compute its first cell. A run that finds everything recorded calls none of these three hooks.
+
+    False says that the plugin wants to hear nothing more of this run.
 
     They are called in a thread that belongs to the plugin, one call after the other, and an implementation may leave out
     parameters. One that raises or does not return is named on stderr once and called no more; the run goes on without it.
-    What it is given must not be changed.
+    What it is given is its own copy.
     """
     raise AssertionError("a hook specification is never called")
 

@@ -22,8 +22,8 @@ from lipbench.contract.errors import PluginError, did_you_mean, in_words
 
 GROUP = "lipbench"
 LIFECYCLE = ("lipbench_run_started", "lipbench_record_written", "lipbench_run_finished")
-Listener = Callable[[Mapping[str, Any]], None]
-"""Takes all that a lifecycle hook is given, by name."""
+Listener = Callable[[Mapping[str, Any]], Any]
+"""Takes all that a lifecycle hook is given, by name, and hands back what it returns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,9 +168,9 @@ def _listeners(manager: pluggy.PluginManager, module: object) -> Iterator[tuple[
                 yield caller.name, partial(_call, made)
 
 
-def _call(made: pluggy.HookImpl, given: Mapping[str, Any]) -> None:
+def _call(made: pluggy.HookImpl, given: Mapping[str, Any]) -> Any:
     """Call an implementation with those parameters that it names, as pluggy does."""
-    made.function(*[given[name] for name in made.argnames])
+    return made.function(*[given[name] for name in made.argnames])
 
 
 def all_reports(plugins: Sequence[PluginInfo], task: str) -> Iterator[Report]:

@@ -17,7 +17,7 @@ from lipbench.contract.values import Record
 from lipbench.execution.work import Event, Work
 from lipbench.plugins import PluginInfo
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 """How long one call of a hook may take before the run goes on without the plugin."""
 BACKLOG = 10_000
 """How many calls may wait for a plugin that is slower than the run; records that wait are held in memory."""
@@ -94,9 +94,8 @@ class Hooks(Watcher):
         self._tell("lipbench_run_started", run=run)
 
     def record_written(self, run: Run, record: Record) -> None:
-        """Tell the plugins, with a copy: a hook that changes what it is given changes nothing of the run."""
-        if self._plugins:
-            self._tell("lipbench_record_written", run=run, record=copy.deepcopy(record))
+        """Tell the plugins."""
+        self._tell("lipbench_record_written", run=run, record=record)
 
     def run_finished(self, run: Run, end: RunEnd) -> None:
         """Tell the plugins."""
@@ -114,6 +113,10 @@ class _Listening:
         self.plugin = plugin
         self.waiting: deque[tuple[str, Mapping[str, Any]]] = deque()
         self.lost = self.closing = False
+        self.deaf_to = ""
+        """Id of a run of which it wants to hear nothing."""
+        self.run: Run | None = None
+        """Its copy of the run."""
         self.since = float("inf")
         """When the call began that runs now."""
         self.changed = threading.Condition()
@@ -121,7 +124,7 @@ class _Listening:
         self.thread = threading.Thread(target=self._work, name=f"hooks of {plugin.name}", daemon=True)
 
     def tell(self, hook: str, given: Mapping[str, Any]) -> None:
-        if self.lost or hook not in self.plugin.listeners or self._late():
+        if self.lost or hook not in self.plugin.listeners or given["run"].id == self.deaf_to or self._late():
             return
         if len(self.waiting) >= BACKLOG:
             self._lose(f"{hook} is {BACKLOG} calls behind")
@@ -147,13 +150,22 @@ class _Listening:
                 if not self.waiting:
                     return
                 hook, given = self.waiting.popleft()
+            if given["run"].id == self.deaf_to:
+                continue
             self.since = time.monotonic()
             try:
-                self.plugin.listeners[hook](given)
+                if self.plugin.listeners[hook](self._copies(given)) is False and hook == "lipbench_run_started":
+                    self.deaf_to = given["run"].id
             except BaseException as error:
                 # BaseException, because sys.exit in a thread would end it without a word.
                 self._lose(f"{hook} raised {in_words(error)}")
             self.since = float("inf")
+
+    def _copies(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A hook that changes what it is given changes nothing of the run; what is here the parent changes nowhere."""
+        if self.run is None or self.run.id != given["run"].id:
+            self.run = copy.deepcopy(given["run"])
+        return {name: self.run if name == "run" else copy.deepcopy(value) for name, value in given.items()}
 
     def _late(self) -> bool:
         late = time.monotonic() - self.since > PATIENCE_S
