@@ -18,6 +18,9 @@ from lipbench.contract.values import Record
 from lipbench.execution.watch import Watcher
 from lipbench.execution.work import Event, Work
 
+NOTES_S = 1.0
+"""Of what a work says of itself a line is written at most this often; a fit may say something for each batch."""
+
 
 class EventLog(Watcher):
     """Appends to a file, a line at a time; use as a context manager. A line that cannot be written ends the log, not the run.
@@ -37,6 +40,7 @@ class EventLog(Watcher):
             raise LipbenchError(f"--log-json {path}: {error.strerror}; name a file that can be written") from error
         self._done = 0
         self._since: dict[str, float] = {}
+        self._noted: dict[str, float] = {}
 
     def __enter__(self) -> EventLog:
         return self
@@ -59,9 +63,11 @@ class EventLog(Watcher):
         if kind == "started":
             self._since[work.id] = now
             self._write("work_started", work=work.id, title=work.title, cells=list(work.cells), device=data.get("device"))
-        elif kind == "note":
+        elif kind == "note" and now - self._noted.get(work.id, 0.0) >= NOTES_S:
+            self._noted[work.id] = now
             self._write("note", work=work.id, text=data["text"])
         elif kind in ("finished", "failed"):
+            self._noted.pop(work.id, None)
             seconds = round(now - self._since.pop(work.id, now), 3)
             self._write(f"work_{kind}", work=work.id, title=work.title, seconds=seconds, error=data.get("error"))
 

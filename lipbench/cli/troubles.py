@@ -130,7 +130,7 @@ def sync_seconds(results: Path) -> float:
 
 def lock_troubles(results: Path) -> Iterator[Trouble]:
     """Folders that a run holds, or has left without saying so."""
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     for file in sorted(results.glob(f"*/{HOLDER}")):
         folder, who = file.parent, holder_words(file)
@@ -142,7 +142,7 @@ def lock_troubles(results: Path) -> Iterator[Trouble]:
                 yield Trouble(
                     f"{folder} was left by {who}, which was killed: run again, nothing that was finished is lost", False
                 )
-        except Timeout:
+        except OSError:  # of which Timeout is one; another is a folder of somebody else
             yield Trouble(
                 f"{folder} is locked for {who}, which does not run here: if it runs nowhere, end what it has left running, "
                 f"or delete {folder / LOCK}",

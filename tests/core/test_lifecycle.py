@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Cli
 
+from lipbench.api import Record
+from lipbench.contract.errors import StoreError
 from lipbench.execution import watch
+from lipbench.results.store import Store
 
 Suite = Callable[..., Path]
 HEAD = "import json, sys, threading, time\nfrom lipbench.api import Record, Run, RunEnd, hookimpl\n"
@@ -87,7 +90,7 @@ BAD = {
     "raises": ("raise ValueError('no\\nserver')", "lipbench_record_written raised ValueError: no server"),
     "ours": ("from lipbench.api import InvalidInput; raise InvalidInput('write this')", "lipbench_record_written raised write this"),
     "leaves": ("sys.exit(3)", "lipbench_record_written raised SystemExit: 3"),
-    "blocks": ("time.sleep(600)", "a hook has not returned for 0.2 s"),
+    "blocks": ("time.sleep(600)", "a hook has not returned for 1.5 s"),
 }  # fmt: skip
 
 
@@ -95,7 +98,7 @@ BAD = {
 def test_a_bad_hook_costs_nothing_and_is_named_once(
     how: str, cli: Cli, suite: Suite, toy: Path, listener: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(watch, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(watch, "PATIENCE_S", 1.5 if how == "blocks" else 60.0)
     code, words = BAD[how]
     bad = listener(f"listen_{how}", f"@hookimpl\ndef lipbench_record_written(record):\n    {code}\n")
     good = listener(f"listen_beside_{how}", DIARY.format(diary=str(tmp_path / "diary")))
@@ -129,6 +132,35 @@ def test_one_that_falls_behind_is_left(
     assert done.code == 0
     assert "plugin listen_slow: lipbench_record_written is 2 calls behind; the run goes on without it" in done.err
     assert "20 cells computed" in done.out
+
+
+def test_a_plugin_may_want_to_hear_nothing(
+    cli: Cli, suite: Suite, toy: Path, listener: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    text = DIARY.format(diary=str(tmp_path / "diary")).replace("str(run.folder))", "str(run.folder))\n    return False")
+    path = suite()
+    cli("run", path, "--plugin", toy, "--plugin", listener("listen_little", text), "--results", tmp_path / "out")
+    assert [told[0] for told in diary(tmp_path / "diary")] == ["started"]
+
+
+def test_a_run_that_cannot_go_on_is_finished_too(
+    cli: Cli, suite: Suite, toy: Path, listener: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Store.append
+
+    def once(store: Store, records: Iterable[Record]) -> None:
+        if store.path.stat().st_size:
+            raise StoreError("the disk is full")
+        write(store, records)
+
+    monkeypatch.setattr(Store, "append", once)
+    plugin = listener("listen_to_the_end", DIARY.format(diary=str(tmp_path / "diary")))
+    log = tmp_path / "log"
+    done = cli("run", suite(), "--plugin", toy, "--plugin", plugin, "--results", tmp_path / "out", "--log-json", log)
+    assert (done.code, done.err) == (1, "error: the disk is full\n")
+    assert [told[0] for told in diary(tmp_path / "diary")] == ["started", "record", "finished"]
+    assert diary(tmp_path / "diary")[-1] == ["finished", "broken", 1, 0, True]
+    assert json.loads(log.read_text().splitlines()[-1])["status"] == "broken"
 
 
 def test_values_are_the_same_with_and_without_hooks(

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from conftest import Cli
 
-from lipbench.api import Record
-from lipbench.cli import progress
+from lipbench.api import Record, Run
+from lipbench.cli import event_log, progress
 from lipbench.cli.estimate import Estimate, span
-from lipbench.execution.work import Work
+from lipbench.cli.event_log import EventLog
+from lipbench.execution.work import Event, Work
 
 Suite = Callable[..., Path]
 
@@ -88,15 +89,21 @@ def test_spans_have_two_units() -> None:
     ]  # fmt: skip
 
 
-def test_plain_lines_say_how_far_it_is(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
-    path = suite(metrics="[mean, {use: wrong, how: raise}]", seeds="5")
-    done = cli("run", path, "--plugin", toy, "--results", tmp_path)
-    lines = [line for line in done.err.splitlines() if line.startswith("[")]
-    # Ten jobs within a second or two: a line a second, and the last one.
-    assert 1 <= len(lines) < 10
-    assert re.fullmatch(r"\[toys: 20/20 cells, 10 failed, \d+ s\] fixed\(factor=2.0\) · numbers · seed 4", lines[-1])
-    assert "\x1b" not in done.err
-    assert cli("run", path, "--plugin", toy, "--results", tmp_path, "--select", "metric=mean").err == ""
+def test_plain_lines_say_how_far_it_is(
+    cli: Cli, suite: Suite, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = suite(metrics="[mean, {use: wrong, how: raise}]", seeds="3")
+    words = ["run", path, "--plugin", toy, "--workers", "1", "--results"]
+    last = r"\[toys: 12/12 cells, 6 failed, \d+ (s|min)\] fixed\(factor=2.0\) · numbers · seed 2"
+    for pause, count in ((0.0, 6), (60.0, 1)):
+        monkeypatch.setattr(progress, "QUIET_S", pause)
+        monkeypatch.setattr(progress, "QUIETEST_S", pause)
+        err = cli(*words, tmp_path / str(count)).err
+        lines = [line for line in err.splitlines() if line.startswith("[")]
+        assert len(lines) == count
+        assert re.fullmatch(last, lines[-1])
+        assert "\x1b" not in err
+    assert cli(*words, tmp_path / "1", "--select", "metric=mean").err == ""
 
 
 def test_a_failed_fit_is_said_at_once(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
@@ -113,37 +120,25 @@ def test_silence_is_broken(cli: Cli, suite: Suite, toy: Path, tmp_path: Path, mo
 
 
 def test_a_terminal_shows_what_runs_where(suite: Suite, toy: Path, tmp_path: Path) -> None:
-    path = suite(matrix="{model: fixed, data: numbers}", metrics="[mean, {use: wrong, how: hang}]", timeout="1.5", seeds="2")
+    path = suite(matrix="{model: fixed, data: numbers}", metrics="[mean, {use: wrong, how: hang}]", seeds="2", timeout="20")
     ours, theirs = pty.openpty()
-    words = [
-        sys.executable,
-        "-m",
-        "lipbench",
-        "run",
-        path,
-        "--plugin",
-        toy,
-        "--results",
-        tmp_path,
-        "--workers",
-        "1",
-        "--no-plots",
-    ]
+    words = [sys.executable, "-m", "lipbench", "run", path, "--plugin", toy, "--results", tmp_path, "--workers", "1"]
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
     process = subprocess.Popen(list(map(str, words)), stdout=subprocess.DEVNULL, stderr=theirs, env=env)
     os.close(theirs)
-    seen = b""
+    wanted = re.compile(r"toys ━+.* 1/4 cells, \d+ s.*\n  cpu +[1-9] s fixed · numbers · seed 0\n +1 waiting")
+    seen, found = b"", None
     try:
         while chunk := os.read(ours, 65536):
             seen += chunk
+            text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode(errors="replace")).replace("\r", "")
+            if found is None and (found := wanted.search(text)):
+                process.terminate()
     except OSError:  # how Linux says that the other side is closed
         pass
     os.close(ours)
-    assert process.wait(30) == 1
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r", "")
-    assert re.search(r"toys ━+.* 1/4 cells, \d s", text)
-    assert re.search(r"  cpu +1 s fixed · numbers · seed 0\n +1 waiting", text)
-    assert "2 failed" in text
+    assert process.wait(30) == 130
+    assert found, text
 
 
 def events(path: Path) -> list[dict[str, Any]]:
@@ -180,6 +175,18 @@ def test_the_log_has_an_event_a_line(cli: Cli, suite: Suite, toy: Path, tmp_path
     assert (found[-1]["computed"], found[-1]["failed"]) == (4, 2)
     cli(*words)
     assert len(events(log)) > len(found), "a second run continues the log"
+
+
+def test_the_log_takes_few_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_log, "NOTES_S", 60.0)
+    run = Run(id="r", suite="s", profile=None, device="cpu", folder=tmp_path, cells=1, reused=0, facts={})
+    with EventLog(tmp_path / "log") as log:
+        log.run_started(run, [fit("a"), fit("b")], {})
+        for epoch in range(100):
+            for name in ("a", "b"):
+                log.happened(Event(kind="note", work=fit(name), data={"text": f"epoch {epoch}"}))
+    notes = [(e["work"], e["text"]) for e in events(tmp_path / "log") if e["event"] == "note"]
+    assert notes == [("a", "epoch 0"), ("b", "epoch 0")]
 
 
 def test_a_log_that_cannot_be_written_is_said_before_the_run(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
