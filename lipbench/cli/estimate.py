@@ -69,7 +69,9 @@ class Estimate:
         each = sum(self._bare_seconds) / len(self._bare_seconds) if self._bare_seconds else 0.0
         left = weigh(self._left) + len(self._bare) * each
         done = weigh(self._done) + sum(self._bare_seconds)
-        return elapsed * left / done if self._done.total() else left / max(1, running)
+        if self._done.total():
+            return elapsed * left / done
+        return left / running if running else None
 
     def _weight(self, label: str) -> float | None:
         if self._timed[label]:

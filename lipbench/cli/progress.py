@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -47,7 +48,7 @@ class Progress(Watcher):
         self.cells = self.failed = self.ended = 0
         self.running: dict[str, _Running] = {}
         self._over = threading.Event()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
             from lipbench.cli.live import show
 
             self._live = show(self)

@@ -137,10 +137,10 @@ def _conclude(outcome: Any, plugins: Any, *, plots: bool, part: bool) -> int:
 def _plots(folder: Path, plugins: Any) -> list[Path]:
     """Draw the plots, unless those that are there are younger than plan and records."""
     from lipbench.leaderboard.board import save_plots
-    from lipbench.results.store import PLAN, RECORDS, read_records
+    from lipbench.results.store import PLAN, RECORDS
 
     made = list((folder / "plots").glob("*.*"))
     changed = max(path.stat().st_mtime_ns for path in (folder / PLAN, folder / RECORDS) if path.exists())
     if made and min(path.stat().st_mtime_ns for path in made) > changed:
         return made
-    return save_plots(folder, plugins, list(read_records(folder)))
+    return save_plots(folder, plugins)

@@ -19,6 +19,8 @@ from lipbench.plugins import PluginInfo
 
 PATIENCE_S = 60.0
 """How long one call of a hook may take before the run goes on without the plugin."""
+SAY_S = 5.0
+"""After so long a run that is over says for whom it waits."""
 BACKLOG = 10_000
 """How many calls may wait for a plugin that is slower than the run; records that wait are held in memory."""
 
@@ -140,8 +142,13 @@ class _Listening:
         with self.changed:
             self.closing = True
             self.changed.notify()
+        said = time.monotonic() + SAY_S
         while self.thread.is_alive() and not self._late() and stop() < 2:
             self.thread.join(0.05)
+            if time.monotonic() > said:
+                said = float("inf")
+                left = f"{len(self.waiting) + 1} calls are left; press Ctrl-C twice to leave them"
+                print(f"waiting for plugin {self.plugin.name}: {left}", file=sys.stderr, flush=True)  # noqa: T201
 
     def _work(self) -> None:
         while not self.lost:
@@ -175,6 +182,7 @@ class _Listening:
 
     def _lose(self, why: str) -> None:
         if not self.lost:
-            self.lost = True
-            self.waiting.clear()
+            with self.changed:
+                self.lost = True
+                self.waiting.clear()
             print(f"plugin {self.plugin.name}: {why}; the run goes on without it", file=sys.stderr, flush=True)  # noqa: T201

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -49,13 +49,18 @@ def read_history(folder: Path) -> History:
     return History(statuses=statuses, seconds={metric: total / count for metric, (total, count) in spent.items()})
 
 
-def read_records(folder: Path) -> Iterator[Record]:
+def read_records(folder: Path, cells: Container[str] | None = None) -> Iterator[Record]:
     """Records of a suite's folder, the last one of each cell, in the order in which cells first appear.
+
+    Args:
+        folder: Folder of one suite.
+        cells: Ids of those that are wanted; None for all. All lines are checked, but only these are kept in memory.
 
     Raises:
         StoreError: A line before the last is no record, which no crash of ours can cause.
     """
-    latest = {fields["cell"]: line for line, fields in _checked_lines(folder)}
+    lines = _checked_lines(folder)
+    latest = {fields["cell"]: line for line, fields in lines if cells is None or fields["cell"] in cells}
     return (Record.from_json(read_line(line)) for line in latest.values())
 
 

@@ -39,6 +39,7 @@ def test_the_last_line_of_a_cell_counts_in_the_place_of_the_first(tmp_path: Path
     write(tmp_path, make("a", status="failed", value=None), make("b"), make("a", value=7.0))
     assert [(r.cell, r.value) for r in read_records(tmp_path)] == [("a", 7.0), ("b", 1.5)]
     assert read_history(tmp_path).statuses == {"a": "ok", "b": "ok"}
+    assert [r.cell for r in read_records(tmp_path, {"b", "c"})] == ["b"]
 
 
 def test_a_history_has_mean_costs_of_good_cells(tmp_path: Path) -> None:
