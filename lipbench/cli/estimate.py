@@ -31,7 +31,8 @@ class Estimate:
         self._left = Counter(label for work in works for label in _labels(work))
         self._bare = {work.id for work in works if not work.cells}
         self._bare_seconds: list[float] = []
-        self._done: Counter[str] = Counter()
+        # With all labels from the start: the live view reads this in a thread of its own.
+        self._done = Counter(dict.fromkeys(self._left, 0))
         self._timed: Counter[str] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
@@ -74,9 +75,9 @@ class Estimate:
         return left / running if running else None
 
     def _weight(self, label: str) -> float | None:
-        if self._timed[label]:
-            return max(OVERHEAD_S, self._seconds[label] / self._timed[label])
-        return self._past.get(label)
+        timed = self._timed[label]
+        seconds = self._seconds[label] / timed if timed else self._past.get(label)
+        return None if seconds is None else max(OVERHEAD_S, seconds)
 
     def words(self, elapsed: float, running: int) -> str:
         """`about 3 min left, until 16:05`, or `at least ...` where fits are left of which none was timed; empty if unknown."""

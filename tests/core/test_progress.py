@@ -73,6 +73,14 @@ def test_an_estimate_begins_with_earlier_runs() -> None:
     assert estimate.seconds_left(0.1, 2) == pytest.approx(4 * (1 + 9 + 5) / 2)
 
 
+def test_an_estimate_survives_cells_that_take_no_time() -> None:
+    estimate = Estimate([job(0, "m"), job(1, "m")], {"m": 0.0})
+    estimate.cell(record("m", None))
+    assert estimate.seconds_left(5.0, 1) == pytest.approx(5.0)
+    assert estimate.seconds_left(5.0, 0) == pytest.approx(5.0)
+    assert Estimate([job(0, "m")], {"m": 3.0}).seconds_left(5.0, 0) is None
+
+
 def test_an_estimate_owns_that_it_knows_no_fit() -> None:
     estimate = Estimate([fit("a"), fit("b"), job(0, "m"), job(1, "m")], {"m": 10.0})
     assert estimate.words(1.0, 1) == "at least 20 s left"
