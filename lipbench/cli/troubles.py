@@ -62,7 +62,11 @@ def gpu_troubles() -> Iterator[Trouble]:
             True,
         )
     elif (reason := ask_torch()) is not None:
-        yield Trouble(f"there is an {driver}, but torch {torch.version} sees no GPU: {reason}", True)
+        yield Trouble(
+            f"there is an {driver}, but torch {torch.version} sees no GPU ({reason}): see what nvidia-smi says, restart after an "
+            "update of the driver, or write --device cpu",
+            True,
+        )
 
 
 def _dotted(cuda: tuple[int, int]) -> str:

@@ -79,7 +79,8 @@ def test_a_torch_that_sees_no_gpu_says_why(doctor: Doctor, monkeypatch: pytest.M
     done = doctor(gpus=DRIVER, installed_torch=Torch(version="2.13.0+cu128", cuda=(12, 8)))
     (line,) = lines(done)
     assert done.code == 1
-    assert line.startswith("broken: there is an NVIDIA driver 550.54.15, but torch 2.13.0+cu128 sees no GPU: ")
+    assert line.startswith("broken: there is an NVIDIA driver 550.54.15, but torch 2.13.0+cu128 sees no GPU (")
+    assert line.endswith("): see what nvidia-smi says, restart after an update of the driver, or write --device cpu")
     monkeypatch.setattr(troubles, "ask_torch", lambda: None)
     assert doctor(gpus=DRIVER, installed_torch=Torch(version="2.13.0+cu128", cuda=(12, 8))).code == 0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")

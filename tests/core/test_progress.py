@@ -185,6 +185,35 @@ def test_the_log_has_an_event_a_line(cli: Cli, suite: Suite, toy: Path, tmp_path
     assert len(events(log)) > len(found), "a second run continues the log"
 
 
+def documented(heading: str) -> list[list[list[str]]]:
+    """The words in backticks of each cell of the first table after a heading of docs/watching.md."""
+    page = (Path(__file__).parents[2] / "docs" / "watching.md").read_text()
+    rows = page.split(f"## {heading}\n")[1].split("\n## ")[0].splitlines()
+    table = [
+        [re.findall(r"`(\w+)`", cell) or [cell.strip()] for cell in row.strip("|").split("|")] for row in rows if row[:1] == "|"
+    ]
+    return table[2:]
+
+
+def test_all_fields_are_documented(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
+    known: dict[str, set[str]] = {}
+    for fields, names, *_ in documented("As events"):
+        for name in names:
+            known.setdefault(name, set()).update(fields)
+    assert set(known) == {
+        "all", "run_started", "work_started", "note", "work_finished", "work_failed", "record_written", "run_finished"
+    }  # fmt: skip
+    models = f"[fixed, {{use: learned, trace: {tmp_path}, fail: true}}]"
+    path = suite(matrix=f"{{model: {models}, data: numbers}}", metrics="[mean]")
+    cli("run", path, "--plugin", toy, "--results", tmp_path, "--log-json", tmp_path / "log")
+    found = events(tmp_path / "log")
+    assert {e["event"] for e in found} == set(known) - {"all", "note"}
+    for event in found:
+        assert set(event) == known["all"] | known[event["event"]]
+    facts = json.loads((tmp_path / "toys" / "runs" / f"{found[0]['run']}.json").read_text())
+    assert set(facts) == {field for fields, *_ in documented("What every run keeps") for field in fields}
+
+
 def test_the_log_takes_few_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_log, "NOTES_S", 60.0)
     run = Run(id="r", suite="s", profile=None, device="cpu", folder=tmp_path, cells=1, reused=0, facts={})
