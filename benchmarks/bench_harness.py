@@ -135,10 +135,10 @@ def bench_resume(folder: Path) -> None:
         "import sys, time\nfrom pathlib import Path\n"
         "from lipbench.execution.runner import missing_cells\nfrom lipbench.plugins import PluginOptions\n"
         "from lipbench.registry import load_registry\nfrom lipbench.suite.load import load_suite\n"
-        "from lipbench.suite.plan import make_plan\n"
+        "from lipbench.results.store import read_history\nfrom lipbench.suite.plan import make_plan\n"
         "start = time.perf_counter()\n"
         "plan = make_plan(load_suite(Path(sys.argv[1])), load_registry(PluginOptions(extra=(sys.argv[2],))))\n"
-        "assert not any(c for _, c in missing_cells(plan, Path(sys.argv[3]))) and 'torch' not in sys.modules\n"
+        "assert not any(c for _, c in missing_cells(plan, read_history(Path(sys.argv[3])).statuses)) and 'torch' not in sys.modules\n"
         "print(time.perf_counter() - start)\n"
     )
     words = [sys.executable, "-c", missing, str(path), str(TOY), str(folder / "done" / "bench")]

@@ -22,6 +22,7 @@ from lipbench.contract.components import (
 from lipbench.contract.context import Checkpoint, Context, data_root, stable_seed
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable, NotFinite
 from lipbench.contract.execution import Emit, Event, Executor, ExecutorDeclaration, ExecutorSetup, Resources, Work
+from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
 from lipbench.execution.dispatch import Dispatch
 from lipbench.execution.worker import Worker
@@ -61,6 +62,8 @@ __all__ = [
     "Record",
     "Report",
     "Resources",
+    "Run",
+    "RunEnd",
     "Split",
     "Stage",
     "Status",

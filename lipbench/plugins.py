@@ -6,8 +6,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -17,12 +18,15 @@ import pluggy
 
 from lipbench import __version__, hookspecs
 from lipbench.contract.components import KINDS, Component, Report
-from lipbench.contract.errors import LipbenchError, PluginError, did_you_mean
+from lipbench.contract.errors import PluginError, did_you_mean, in_words
 from lipbench.contract.execution import ExecutorDeclaration
 
 GROUP = "lipbench"
 OWN = "lipbench.execution.plugin"
 """What the core itself declares by the hooks; it is always there."""
+LIFECYCLE = ("lipbench_run_started", "lipbench_record_written", "lipbench_run_finished")
+Listener = Callable[[Mapping[str, Any]], Any]
+"""Takes all that a lifecycle hook is given, by name, and hands back what it returns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,8 @@ class PluginInfo:
     components: tuple[Component, ...] = ()
     reports: tuple[Report, ...] = ()
     executors: tuple[ExecutorDeclaration, ...] = ()
+    listeners: Mapping[str, Listener] = field(default_factory=dict)
+    """Name of a lifecycle hook to what calls it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +94,12 @@ def _guarded(manager: pluggy.PluginManager, name: str, dist: str, version: str, 
     try:
         module = source.load() if isinstance(source, EntryPoint) else import_place(source)
         given = _ask(manager, name, module)
+        listeners = dict(_listeners(manager, module))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         # BaseException, because a plugin that calls sys.exit on import must not end the command that merely lists it.
-        what = " ".join(str(error).split())
-        reason = what if isinstance(error, LipbenchError) else f"{type(error).__name__}: {what}"
-        return PluginInfo(name=name, distribution=dist, version=version, status="broken", reason=reason)
+        return PluginInfo(name=name, distribution=dist, version=version, status="broken", reason=in_words(error))
     return PluginInfo(
         name=name,
         distribution=dist,
@@ -103,6 +108,7 @@ def _guarded(manager: pluggy.PluginManager, name: str, dist: str, version: str, 
         components=given["lipbench_components"],
         reports=given["lipbench_reports"],
         executors=given["lipbench_executors"],
+        listeners=listeners,
     )
 
 
@@ -154,10 +160,10 @@ def _ask(manager: pluggy.PluginManager, name: str, module: object) -> dict[str, 
     given: dict[str, tuple[Any, ...]] = dict.fromkeys(_HOOKS, ())
     callers = manager.get_hookcallers(module) or []
     for caller in callers:
-        if caller.name not in given:
-            raise PluginError(f"hook {caller.name!r} does not exist; {did_you_mean(caller.name, given)}")
+        if caller.name not in (*given, *LIFECYCLE):
+            raise PluginError(f"hook {caller.name!r} does not exist; {did_you_mean(caller.name, [*given, *LIFECYCLE])}")
         for implementation in caller.get_hookimpls():
-            if implementation.plugin is module:
+            if implementation.plugin is module and caller.name in given:
                 given[caller.name] += tuple(cast("Iterable[object]", implementation.function()))
     if not callers:
         raise PluginError("it implements no hook; mark its functions with @lipbench.api.hookimpl")
@@ -172,6 +178,19 @@ def _check(hook: str, thing: Any) -> None:
         raise PluginError(f"a hook gave {thing!r}; {hook} must yield {_HOOKS[hook].__name__} with factory='module:name'")
     if isinstance(thing, Component) and thing.kind not in KINDS:
         raise PluginError(f"component {thing.name!r} is of kind {thing.kind!r}; the kinds are {', '.join(KINDS)}")
+
+
+def _listeners(manager: pluggy.PluginManager, module: object) -> Iterator[tuple[str, Listener]]:
+    """What a plugin has of lifecycle hooks."""
+    for caller in manager.get_hookcallers(module) or []:
+        for made in caller.get_hookimpls():
+            if caller.name in LIFECYCLE and made.plugin is module:
+                yield caller.name, partial(_call, made)
+
+
+def _call(made: pluggy.HookImpl, given: Mapping[str, Any]) -> Any:
+    """Call an implementation with those parameters that it names, as pluggy does."""
+    return made.function(*[given[name] for name in made.argnames])
 
 
 def all_reports(plugins: Sequence[PluginInfo], task: str) -> Iterator[Report]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lipbench import __version__
 from lipbench.contract.components import KINDS, Component, Kind
-from lipbench.contract.errors import LipbenchError, PluginError, did_you_mean
+from lipbench.contract.errors import PluginError, did_you_mean, in_words
 from lipbench.contract.execution import Executor, ExecutorDeclaration
 from lipbench.files import canonical, write_atomic
 from lipbench.fingerprint import closure, code_fingerprint, digest, module_file, stamp
@@ -114,7 +114,7 @@ class Registry:
     def _broken(self, entry: Registered, error: Exception) -> PluginError:
         kind, name = entry.component.kind, entry.component.name
         return PluginError(
-            f"{kind} {name!r} of plugin {entry.plugin.name!r} ({entry.plugin.distribution}) cannot be loaded: {_cause(error)}"
+            f"{kind} {name!r} of plugin {entry.plugin.name!r} ({entry.plugin.distribution}) cannot be loaded: {in_words(error)}"
         )
 
     def executors(self) -> list[tuple[ExecutorDeclaration, PluginInfo]]:
@@ -138,7 +138,7 @@ class Registry:
         try:
             found = load_factory(declared.factory)
         except Exception as error:
-            raise PluginError(f"executor {name!r} of plugin {plugin.name!r} cannot be loaded: {_cause(error)}") from error
+            raise PluginError(f"executor {name!r} of plugin {plugin.name!r} cannot be loaded: {in_words(error)}") from error
         if not (isinstance(found, type) and issubclass(found, Executor)):
             raise PluginError(f"executor {name!r} of plugin {plugin.name!r}: {found!r} is no subclass of lipbench.api.Executor")
         return found
@@ -164,12 +164,12 @@ class Registry:
         return self._facts(entry)[1]
 
     def _facts(self, entry: Registered) -> tuple[str, dict[str, Any]]:
-        module = entry.component.factory.partition(":")[0]
-        # The place is part of the key: two checkouts of one plugin share this cache, but not their sources.
-        key = f"{entry.component.kind} {entry.component.factory} {module_file(module)}"
-        if key not in self._known:
-            self._known[key] = self._look_up(entry, module, key)
-        return self._known[key]
+        name = f"{entry.component.kind} {entry.component.factory}"
+        if name not in self._known:
+            module = entry.component.factory.partition(":")[0]
+            # The place is part of the key: two checkouts of one plugin share this cache, but not their sources.
+            self._known[name] = self._look_up(entry, module, f"{name} {module_file(module)}")
+        return self._known[name]
 
     def _look_up(self, entry: Registered, module: str, key: str) -> tuple[str, dict[str, Any]]:
         kept = self._kept(key, "code", "facts")
@@ -222,11 +222,6 @@ class Registry:
         except OSError:
             return
         self._cache_changed = False
-
-
-def _cause(error: Exception) -> str:
-    """An error in one line, with its class where it is none of ours."""
-    return str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def load_factory(factory: str) -> type:

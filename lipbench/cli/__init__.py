@@ -20,7 +20,7 @@ COMMANDS = {
     "show": "Show a component: what it does, its parameters, its source.",
     "explain": "Say why a cell would run again: the difference between two keys.",
     "schema": "Print the JSON schema of suite files for the active plugins.",
-    "doctor": "Show devices, plugins with their errors, data folder, versions.",
+    "doctor": "Show devices, versions, plugins with their errors, and find the usual troubles.",
 }
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 

@@ -48,6 +48,7 @@ def command(
     from lipbench.execution.artifacts import Artifacts
     from lipbench.execution.runner import ARTIFACTS, missing_cells
     from lipbench.registry import load_registry
+    from lipbench.results.store import read_history
     from lipbench.suite.load import load_suite
     from lipbench.suite.plan import make_plan
 
@@ -57,7 +58,7 @@ def command(
     for file in suites:
         suite = load_suite(file, profile, settings)
         plan = make_plan(suite, registry, kind, select)
-        missing = missing_cells(plan, results / suite.name)
+        missing = missing_cells(plan, read_history(results / suite.name).statuses)
         new = {cell for _, cells in missing for cell in cells}
         where = _devices(plan, missing, results, device, workers) if executor == "local" else {}
         if as_json:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -71,6 +72,9 @@ class _Patience:
     help="How often a fault that may pass is tried again, such as a worker that was killed or a network that is down.",
 )
 @click.option("--wait", is_flag=True, help="Wait for a run that holds the results folder instead of giving up.")
+@click.option(
+    "--log-json", type=click.Path(path_type=Path), metavar="FILE", help="Append what happens to FILE, an event a line."
+)
 @click.option("--no-plots", is_flag=True, help="Draw no plots.")
 @plugin_options
 def command(
@@ -86,11 +90,11 @@ def command(
     timeout: float | None,
     retries: int,
     wait: bool,
+    log_json: Path | None,
     no_plots: bool,
     **chosen: Any,
 ) -> None:
     """Writes DIR/<suite>/records.jsonl. What is there already is not computed again; a run that was cut off goes on."""
-    from lipbench.cli.progress import Progress
     from lipbench.execution.runner import RunOptions, run_suite
     from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
@@ -110,16 +114,27 @@ def command(
     loaded = [load_suite(file, profile, settings) for file in suites]
     _distinct(loaded)
     try:
-        for suite in loaded:
-            with Progress(suite.name) as progress:
-                outcome = run_suite(suite, registry, options, progress.watch, lambda: interrupts.count)
-            failures += _conclude(outcome, registry.plugins, plots=not no_plots, part=bool(select))
-            if outcome.interrupted:
-                click.echo("interrupted; the same command goes on from here", err=True)
-                sys.exit(130)
+        with _watching(log_json, registry.plugins, lambda: interrupts.count) as watcher:
+            for suite in loaded:
+                outcome = run_suite(suite, registry, options, watcher, lambda: interrupts.count)
+                failures += _conclude(outcome, registry.plugins, plots=not no_plots, part=bool(select))
+                if outcome.interrupted:
+                    click.echo("interrupted; the same command goes on from here", err=True)
+                    sys.exit(130)
     finally:
         signal.signal(signal.SIGINT, before)
     sys.exit(1 if failures else 0)
+
+
+@contextmanager
+def _watching(log_json: Path | None, plugins: Any, stop: Callable[[], int]) -> Iterator[Any]:
+    """All that looks on: what the user sees, the log of events, the plugins."""
+    from lipbench.cli.event_log import EventLog
+    from lipbench.cli.progress import Progress
+    from lipbench.execution.watch import Hooks, Watchers
+
+    with EventLog(log_json) if log_json else nullcontext() as log, Hooks(plugins, stop) as hooks:
+        yield Watchers(Progress(), *([log] if log else []), hooks)
 
 
 def _distinct(suites: Sequence[Any]) -> None:
@@ -161,10 +176,10 @@ def _conclude(outcome: Any, plugins: Any, *, plots: bool, part: bool) -> int:
 def _plots(folder: Path, plugins: Any) -> list[Path]:
     """Draw the plots, unless those that are there are younger than plan and records."""
     from lipbench.leaderboard.board import save_plots
-    from lipbench.results.store import PLAN, RECORDS, read_records
+    from lipbench.results.store import PLAN, RECORDS
 
     made = list((folder / "plots").glob("*.*"))
     changed = max(path.stat().st_mtime_ns for path in (folder / PLAN, folder / RECORDS) if path.exists())
     if made and min(path.stat().st_mtime_ns for path in made) > changed:
         return made
-    return save_plots(folder, plugins, list(read_records(folder)))
+    return save_plots(folder, plugins)

@@ -50,6 +50,12 @@ class AbsentData(SuiteError):
     """A component of a suite is right, but a file that it reads is missing or cannot be read."""
 
 
+def in_words(error: BaseException) -> str:
+    """Any exception in one line; ours say enough without their type."""
+    words = " ".join(str(error).split())
+    return words if isinstance(error, LipbenchError) else f"{type(error).__name__}: {words}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The closest known word as a question, or the known words where none is close.
 

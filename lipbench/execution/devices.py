@@ -16,6 +16,7 @@ import psutil
 
 from lipbench.contract.errors import LipbenchError
 from lipbench.contract.execution import Resources
+from lipbench.results import machine
 
 CLASSES = ("cpu", "cuda", "mps")
 
@@ -58,10 +59,7 @@ def _gpus() -> tuple[str, ...]:
 
 
 def _cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # Control groups of version 2 give a quota in microseconds of each period, or `max`.
-    quota, _, period = _group("cpu.max").partition(" ")
-    return min(cores, math.ceil(int(quota) / int(period))) if quota.isdigit() and period.isdigit() else cores
+    return math.ceil(machine.cores())
 
 
 def _memory() -> int:

@@ -9,19 +9,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lipbench.contract.errors import LipbenchError
 from lipbench.contract.execution import Event, ExecutorSetup, Work
-from lipbench.contract.values import Record
+from lipbench.contract.runs import Run, RunEnd
+from lipbench.contract.values import Record, Status
 from lipbench.execution.artifacts import Artifacts
 from lipbench.execution.durations import Durations
+from lipbench.execution.watch import Watcher
 from lipbench.execution.work import make_works
 from lipbench.files import write_atomic
 from lipbench.plugins import PluginOptions
 from lipbench.registry import Registry
 from lipbench.results.provenance import provenance
-from lipbench.results.store import PLAN, RECORDS, Store, read_statuses
+from lipbench.results.store import PLAN, RECORDS, History, Store, read_history
 from lipbench.suite.load import Suite
 from lipbench.suite.plan import Cell, Job, Plan, make_plan
 
@@ -59,14 +61,9 @@ class Outcome:
     interrupted: bool = False
 
 
-Watch = Callable[[Event, int, int], None]
-"""Called with each event and with cells done and cells in all, of those that are computed."""
-
-
-def missing_cells(plan: Plan, folder: Path) -> list[tuple[Job, list[str]]]:
+def missing_cells(plan: Plan, recorded: Mapping[str, Status]) -> list[tuple[Job, list[str]]]:
     """Jobs with the cells that have no good record yet; failed ones are tried again."""
-    status = read_statuses(folder)
-    return [(job, [c.id for c in job.cells if status.get(c.id) != "ok"]) for job in plan.jobs]
+    return [(job, [c.id for c in job.cells if recorded.get(c.id) != "ok"]) for job in plan.jobs]
 
 
 def works_of(
@@ -77,7 +74,7 @@ def works_of(
     return make_works(plan, missing, artifacts.has, Durations(results / plan.suite.name / RECORDS, artifacts.folder), timeout)
 
 
-def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watch, stop: Callable[[], int]) -> Outcome:
+def run_suite(suite: Suite, registry: Registry, options: RunOptions, watcher: Watcher, stop: Callable[[], int]) -> Outcome:
     """Compute the missing cells of a suite and record them.
 
     Raises:
@@ -90,12 +87,13 @@ def run_suite(suite: Suite, registry: Registry, options: RunOptions, watch: Watc
     folder = options.results / suite.name
     with Store(folder, options.on_held) as store:
         _keep_plan(folder / PLAN, full)
-        missing = missing_cells(plan, folder)
+        history = read_history(folder)
+        missing = missing_cells(plan, history.statuses)
         outcome = Outcome(plan=plan, folder=folder)
         wanted = sum(len(cells) for _, cells in missing)
         outcome.reused = sum(len(job.cells) for job in plan.jobs) - wanted
         if wanted:
-            _compute(store, plan, missing, registry, options, outcome, watch, stop)
+            _compute(store, plan, missing, history, registry, options, outcome, watcher, stop)
     registry.save()
     return outcome
 
@@ -111,10 +109,11 @@ def _compute(
     store: Store,
     plan: Plan,
     missing: list[tuple[Job, list[str]]],
+    history: History,
     registry: Registry,
     options: RunOptions,
     outcome: Outcome,
-    watch: Watch,
+    watcher: Watcher,
     stop: Callable[[], int],
 ) -> None:
     run = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
@@ -137,16 +136,28 @@ def _compute(
         stop=stop,
     )
     executor = registry.load_executor(options.executor)(setup)
-    recorder = _Recorder(store, plan, run, {cell for _, cells in missing for cell in cells}, outcome)
+    begun = Run(
+        id=run, suite=plan.suite.name, profile=plan.suite.profile, device=plan.device, folder=folder,
+        cells=sum(len(cells) for _, cells in missing), reused=outcome.reused, facts=facts,
+    )  # fmt: skip
+    recorder = _Recorder(store, plan, begun, {cell for _, cells in missing for cell in cells}, outcome, watcher)
 
     def emit(event: Event) -> None:
         recorder.take(event)
-        watch(event, outcome.computed, recorder.total)
+        watcher.happened(event)
 
-    executor.execute(works, emit)
-    outcome.interrupted = bool(stop())
-    if recorder.open and not outcome.interrupted:
-        raise LipbenchError(f"{len(recorder.open)} cells of {plan.suite.name} got no answer; run again, and report this")
+    start = time.monotonic()
+    status: Literal["done", "interrupted", "broken"] = "broken"
+    watcher.run_started(begun, works, history.seconds)
+    try:
+        executor.execute(works, emit)
+        outcome.interrupted = bool(stop())
+        if recorder.open and not outcome.interrupted:
+            raise LipbenchError(f"{len(recorder.open)} cells of {plan.suite.name} got no answer; run again, and report this")
+        status = "interrupted" if outcome.interrupted else "done"
+    finally:
+        seconds, failed = time.monotonic() - start, len(outcome.failed)
+        watcher.run_finished(begun, RunEnd(status=status, computed=outcome.computed, failed=failed, seconds=seconds))
     if not any(logs.iterdir()):
         logs.rmdir()
 
@@ -154,9 +165,9 @@ def _compute(
 class _Recorder:
     """Turns events into records."""
 
-    def __init__(self, store: Store, plan: Plan, run: str, wanted: set[str], outcome: Outcome) -> None:
-        self.store, self.plan, self.run, self.outcome = store, plan, run, outcome
-        self.open, self.total = set(wanted), len(wanted)
+    def __init__(self, store: Store, plan: Plan, run: Run, wanted: set[str], outcome: Outcome, watcher: Watcher) -> None:
+        self.store, self.plan, self.run, self.outcome, self.watcher = store, plan, run, outcome, watcher
+        self.open = set(wanted)
         self.places: dict[str, tuple[Job, Cell]] = {cell.id: (job, cell) for job, cell in plan.cells() if cell.id in wanted}
 
     def take(self, event: Event) -> None:
@@ -173,11 +184,12 @@ class _Recorder:
             self.outcome.computed += 1
             if record.status != "ok":
                 self.outcome.failed.append(record)
+            self.watcher.record_written(self.run, record)
 
     def _record(self, cell_id: str, data: Mapping[str, Any]) -> Record:
         job, cell = self.places[cell_id]
         facts = {k: v for k, v in data.items() if k != "cell"}
-        return Record(cell=cell_id, suite=self.plan.suite.name, run=self.run, **identity(job, cell), **facts)
+        return Record(cell=cell_id, suite=self.plan.suite.name, run=self.run.id, **identity(job, cell), **facts)
 
 
 def identity(job: Job, cell: Cell) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str
     Raises:
         StoreError: The plan or the records are damaged.
     """
-    plan, records = _read(folder, read_records(folder))
+    plan, records = _read(folder)
     if only is not None:
         plan, records = _part(plan, only), [r for r in records if r.cell in only]
     reports = list(all_reports(plugins, plan["task"]))
@@ -76,7 +76,7 @@ def render(boards: Sequence[Board], format: str) -> str:
     return FORMATS[format](boards)
 
 
-def save_plots(folder: Path, plugins: Sequence[PluginInfo], records: Sequence[Record]) -> list[Path]:
+def save_plots(folder: Path, plugins: Sequence[PluginInfo], records: Iterable[Record] | None = None) -> list[Path]:
     """Save the plots of a suite under `folder/plots`; the paths, none where matplotlib is not installed.
 
     Raises:
@@ -91,10 +91,13 @@ def _published(plan: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return (plan.get("reference") or {}).get("entries") or ()
 
 
-def _read(folder: Path, records: Any) -> tuple[Mapping[str, Any], list[Record]]:
+def _read(folder: Path, records: Iterable[Record] | None = None) -> tuple[Mapping[str, Any], list[Record]]:
     """The plan, made from the records where there is none, and the records that belong to it, in its order."""
-    found = list(records)
     plan = read_plan(folder)
     if plan and not (isinstance(plan.get("jobs"), list) and isinstance(plan.get("task"), str)):
         raise StoreError(f"{folder / PLAN}: this is no plan; run the suite again to write it anew")
+    if records is None:
+        # A folder may hold far more than its last plan asks for.
+        records = read_records(folder, {cell for job in plan["jobs"] for cell in job["cells"]} if plan else None)
+    found = list(records)
     return plan or plan_from(found), current(plan, found)

@@ -3,96 +3,93 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import MISSING
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from lipbench.contract.errors import StoreError
 from lipbench.contract.values import Record, Status
 from lipbench.files import sync_folder, write_atomic
+from lipbench.results.lines import check_line, read_line, write_line
 
 RECORDS = "records.jsonl"
 PLAN = "plan.json"
+LOCK, HOLDER = ".lock", ".holder.json"
 
 
-def read_records(folder: Path) -> Iterator[Record]:
-    """Records of a suite's folder, the last one of each cell, in the order in which cells first appear.
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What a resuming run needs to know of what is recorded."""
 
-    Raises:
-        StoreError: A line before the last is no record, which no crash of ours can cause.
-    """
-    return (Record.from_json(raw) for raw in _latest(folder).values())
+    statuses: Mapping[str, Status]
+    """Cell to the status of its last record."""
+    seconds: Mapping[str, float]
+    """Label of a metric to the mean seconds of its good cells."""
 
 
-def read_statuses(folder: Path) -> dict[str, Status]:
-    """Status of each recorded cell: all that a resuming run needs to know.
+def read_history(folder: Path) -> History:
+    """Statuses and costs of a suite's folder.
 
     Raises:
         StoreError: As `read_records`.
     """
-    return {cell: raw["status"] for cell, raw in _latest(folder).items()}
+    statuses: dict[str, Status] = {}
+    spent: dict[str, list[float]] = {}
+    for _, fields in _checked_lines(folder):
+        statuses[fields["cell"]] = fields["status"]
+        seconds = (fields.get("cost") or {}).get("seconds")
+        if seconds is not None and fields["status"] == "ok":
+            sums = spent.setdefault(fields["metric"], [0.0, 0])
+            sums[0], sums[1] = sums[0] + seconds, sums[1] + 1
+    return History(statuses=statuses, seconds={metric: total / count for metric, (total, count) in spent.items()})
 
 
-def _latest(folder: Path) -> dict[str, dict[str, Any]]:
+def read_records(folder: Path, cells: Container[str] | None = None) -> Iterator[Record]:
+    """Records of a suite's folder, the last one of each cell, in the order in which cells first appear.
+
+    Args:
+        folder: Folder of one suite.
+        cells: Ids of those that are wanted; None for all. All lines are checked, but only these are kept in memory.
+
+    Raises:
+        StoreError: A line before the last is no record, which no crash of ours can cause.
+    """
+    lines = _checked_lines(folder)
+    latest = {fields["cell"]: line for line, fields in lines if cells is None or fields["cell"] in cells}
+    return (Record.from_json(read_line(line)) for line in latest.values())
+
+
+def _checked_lines(folder: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Lines of a suite's folder with what `check_line` says of them."""
     path = folder / RECORDS
-    latest: dict[str, dict[str, Any]] = {}
     if not path.exists():
-        return latest
-    content = path.read_bytes()
-    # What follows the last newline is a line that a crash cut off: its cell runs again.
-    whole = content[: content.rfind(b"\n") + 1]
-    for number, line in enumerate(whole.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            raw = json.loads(line)
-            known = raw.keys() >= _REQUIRED and _sound(raw)
-        except (ValueError, AttributeError, TypeError, OverflowError):
-            known = False
-        if not known:
-            raise StoreError(f"{path}:{number}: this line is no record; delete it and its cell runs again")
-        latest[raw["cell"]] = raw
-    return latest
+        return
+    with path.open("rb", buffering=1 << 20) as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return  # a crash cut it off: its cell runs again
+            if line.isspace():
+                continue
+            try:
+                fields = check_line(line)
+            except (ValueError, RecursionError):
+                raise StoreError(f"{path}:{number}: this line is no record; delete it and its cell runs again") from None
+            yield line, fields
 
 
-def _sound(raw: Mapping[str, Any]) -> bool:
-    """Whether the fields that readers compute with are of their types; an edited file may hold anything."""
-    value, interval = raw.get("value"), raw.get("interval")
-    texts = ("cell", "suite", "task", "metric", "status")
-    return (
-        all(isinstance(raw[name], str) for name in texts)
-        and all(isinstance(raw[name], dict) for name in ("roles", "params", "uses", "code"))
-        and raw["status"] in ("ok", "failed", "timeout")
-        and isinstance(raw["seed"], int)
-        and (value is None or math.isfinite(value))
-        and (value is not None or raw["status"] != "ok")
-        and (interval is None or math.isfinite(interval["low"] + interval["high"]))
-        and all(isinstance(raw.get(name) or {}, dict) for name in ("extras", "cost", "error"))
-    )
-
-
-def _line(record: Record) -> bytes:
-    """One line of JSON; a lone surrogate, as in a name that is no UTF-8, becomes its escape."""
-    return json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _holder(file: Path) -> str:
+def holder_words(file: Path) -> str:
+    """Who wrote a holder file."""
     try:
         who = json.loads(file.read_text())
         return f"process {who['pid']} on {who['host']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "it did not say who it is"
-
-
-_REQUIRED = {f.name for f in dataclasses.fields(Record) if f.default is MISSING and f.default_factory is MISSING}
+        return "a process that did not say who it is"
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
@@ -109,6 +106,18 @@ def read_plan(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise StoreError(f"{path}: this is no JSON; run the suite again to write it anew") from error
     return raw if isinstance(raw, dict) else {}
+
+
+def _end_of_lines(file: BinaryIO, end: int) -> int:
+    """Where the last whole line ends, looked for from the back: the file may be large."""
+    while end > 0:
+        start = max(0, end - (1 << 16))
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 class Store:
@@ -130,10 +139,10 @@ class Store:
         """Take the lock and drop a torn last line."""
         from filelock import FileLock
 
-        holder = self.folder / ".holder.json"
+        holder = self.folder / HOLDER
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.folder / ".lock")
+            self._lock = FileLock(self.folder / LOCK)
             self._take_lock(holder)
             write_atomic(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
             self._repair()
@@ -149,7 +158,7 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close and release."""
         self._out.close()
-        (self.folder / ".holder.json").unlink(missing_ok=True)
+        (self.folder / HOLDER).unlink(missing_ok=True)
         self._lock.release()
 
     def _take_lock(self, holder: Path) -> None:
@@ -161,9 +170,9 @@ class Store:
             except Timeout:
                 if self._on_held is None:
                     raise StoreError(
-                        f"{self.folder} is held by another run ({_holder(holder)}); wait for it by --wait, or choose --results"
+                        f"{self.folder} is held by another run ({holder_words(holder)}); wait for it by --wait, or choose --results"
                     ) from None
-                self._on_held(_holder(holder))
+                self._on_held(holder_words(holder))
             else:
                 return
 
@@ -171,9 +180,10 @@ class Store:
         if not self.path.exists():
             return
         with self.path.open("rb+") as file:
-            content = file.read()
-            if content and not content.endswith(b"\n"):
-                file.truncate(content.rfind(b"\n") + 1)
+            end = file.seek(0, os.SEEK_END)
+            whole = _end_of_lines(file, end)
+            if whole < end:
+                file.truncate(whole)
 
     def append(self, records: Iterable[Record]) -> None:
         """Write records and see them onto the disk.
@@ -181,7 +191,7 @@ class Store:
         Raises:
             StoreError: The disk is full or gone; what was written before stays.
         """
-        raw = b"".join(_line(r) for r in records)
+        raw = b"".join(map(write_line, records))
         if not raw:
             return
         before = os.fstat(self._out.fileno()).st_size

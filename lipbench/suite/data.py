@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipbench.contract.context import data_root
-from lipbench.contract.errors import AbsentData, LipbenchError
+from lipbench.contract.errors import AbsentData, LipbenchError, in_words
 from lipbench.fingerprint import digest
 from lipbench.registry import Registry
 
@@ -35,19 +35,15 @@ def data_fingerprint(registry: Registry, use: Use, tree: Node, place: Sequence[s
     try:
         component = instantiate(registry.load(use.entry), dict(use.params))
     except (LipbenchError, OSError, ValueError) as error:
-        raise tree.error(f"{use.kind} {use.label!r}: {_words(error)}", place) from error
+        raise tree.error(f"{use.kind} {use.label!r}: {in_words(error)}", place) from error
     try:
         files = sorted({Path(f).absolute() for f in component.files()})
         answer = _digest(files)
         registry.remember(key, answer, files)
     except (LipbenchError, OSError, ValueError) as error:
-        where = tree.error(f"{use.kind} {use.label!r}: {_words(error)}", place)
+        where = tree.error(f"{use.kind} {use.label!r}: {in_words(error)}", place)
         raise AbsentData(where.message, where.file, where.line) from error
     return answer
-
-
-def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, LipbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _digest(files: list[Path]) -> str:

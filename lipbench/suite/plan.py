@@ -249,7 +249,7 @@ class _Planner:
             wanted = [self.selected(key, value) for key, value in point.items()]
             for seed in range(seeds) if isinstance(seeds, int) else seeds:
                 if all([*wanted, self.selected("seed", seed), self.selected("block", name)]) and chosen:
-                    yield replace(self.job(point, seed, chosen), blocks=(name,) if name else ())
+                    yield self.job(point, seed, chosen, (name,) if name else ())
 
     def axes(self, matrix: Mapping[str, Any], at: Path) -> dict[str, list[Any]]:
         roles: Mapping[str, str] = self.facts["roles"]
@@ -327,7 +327,7 @@ class _Planner:
                 pattern = self.select[role][-1]
                 raise SuiteError(f"nothing matches; {did_you_mean(pattern, self.seen[role])}", f"--select {role}={pattern}")
 
-    def job(self, point: Mapping[str, Any], seed: int, metrics: Sequence[Use]) -> Job:
+    def job(self, point: Mapping[str, Any], seed: int, metrics: Sequence[Use], blocks: tuple[str, ...]) -> Job:
         roles = {k: v for k, v in point.items() if isinstance(v, Use)}
         varying = {k: v for k, v in point.items() if not isinstance(v, Use)}
         task = self.with_params(varying)
@@ -353,7 +353,7 @@ class _Planner:
         cells = tuple(Cell(id=digest(job_id, m.identity, m.code), metric=m) for m in metrics)
         return Job(
             id=job_id, task=task, roles=roles, data=data, fits=fits, builds=builds, stages=stages, seed=seed, cells=cells,
-            shared=self.facts["shared"], varying=varying,
+            shared=self.facts["shared"], varying=varying, blocks=blocks,
         )  # fmt: skip
 
     def with_params(self, varying: Mapping[str, Any]) -> Use:

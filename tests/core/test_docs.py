@@ -27,6 +27,7 @@ from lipbench.suite.yamltree import parse_yaml
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md", "docs/architecture.md", "docs/plugins.md", "docs/shared.md", "docs/suites/lipschitz.md", "docs/suites/linear_map.md",
+    "docs/watching.md",
 ]  # fmt: skip
 COMING = {"docs/images/leaderboard.svg"}
 """Files that pages may link to before they are there."""
