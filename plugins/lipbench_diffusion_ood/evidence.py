@@ -38,6 +38,10 @@ class OODScores:
     """(k, C, L, L) what the first attempt left of them; themselves where nothing is reconstructed."""
     outside_lifted: Tensor
     """(k, C, L, L)."""
+    inside_error: float
+    """Mean squared difference of all in-domain images and their reconstructions; 0 where nothing is reconstructed."""
+    outside_error: float
+    """The same of the other set."""
     inside_mapped: Tensor | None
     """(r, k, C, L, L) their reconstructions; None where nothing is reconstructed."""
     outside_mapped: Tensor | None
@@ -46,3 +50,5 @@ class OODScores:
     """(k, C, L, L) images in [0, 1] that the diffusion model draws; None where the backbone is none, or nothing is mapped."""
     loss_curve: Tensor | None = None
     """Loss of its training, in order; None likewise."""
+    enlarged_to: int | None = None
+    """Pixels a side to which images were enlarged before they were compared; None where they were not."""

@@ -147,7 +147,7 @@ def _probes(x: Tensor, count: int | None, ctx: Context) -> Tensor:
     shape = x.shape[1:]
     if count is None:
         return torch.eye(shape.numel(), dtype=torch.float64).reshape(-1, 1, *shape).expand(-1, len(x), *shape)
-    # Attempts below zero: other detectors draw from those of an image that are not.
+    # Attempts below zero: lifts draw from those of an image that are not.
     drawn = [
         torch.stack([torch.randint(0, 2, shape, generator=image_generator(image, -1 - k, ctx)) for image in x])
         for k in range(count)

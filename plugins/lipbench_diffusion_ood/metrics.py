@@ -34,6 +34,7 @@ class OODAuroc(Metric):
             value=value,
             direction="higher",
             unit="AUROC",
+            group=f"images enlarged to {evidence.enlarged_to} pixels" if evidence.enlarged_to else "",
             interval=Interval(low=low, high=high, level=LEVEL, method="DeLong"),
             extras={
                 "images": [len(inside), len(outside)],

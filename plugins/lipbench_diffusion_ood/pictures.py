@@ -28,27 +28,21 @@ class Reconstructions(Metric):
         """Without a direction: a good detector needs it small inside and large outside; the extras have the latter."""
         if evidence.inside_mapped is None or evidence.outside_mapped is None:
             raise NotApplicable("reconstructions: nothing is reconstructed here; leave the metric out of this block")
-        inside = _squares(evidence.inside_images, evidence.inside_mapped)
-        outside = _squares(evidence.outside_images, evidence.outside_mapped)
         rows = [
             _row(evidence.inside_images, evidence.outside_images),
             _row(evidence.inside_lifted, evidence.outside_lifted),
             *(_row(a, b) for a, b in zip(evidence.inside_mapped[:2], evidence.outside_mapped[:2], strict=True)),
         ]
         return Value(
-            value=inside,
+            value=evidence.inside_error,
             direction="none",
             unit="mean square of [0,1] pixels",
             extras={
-                "outside": outside,
-                "images": [len(x) for x in (evidence.inside_images, evidence.outside_images)],
+                "outside": evidence.outside_error,
+                "images": [len(evidence.inside), len(evidence.outside)],
                 "sheet": _png(np.concatenate(rows, 0)),
             },
         )
-
-
-def _squares(x: Tensor, mapped: Tensor) -> float:
-    return float((mapped.double() - x.double()).square().mean())
 
 
 class DenoisingLoss(Metric):

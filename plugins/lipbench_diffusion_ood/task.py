@@ -128,7 +128,9 @@ class OODDetection(Task):
             row = int((~found.scores.isfinite()).nonzero()[0])
             raise NotFinite(f"{type(detector).__name__} gave {float(found.scores[row])} for image {row}")
         cost = [found.evaluations, seconds]
-        return {"scores": found.scores.double(), "cost": torch.tensor(cost, dtype=torch.float64)}
+        # Whoever reads the table must know that other images were compared than these.
+        enlarged = {"enlarged_to": found.extras["enlarged_to"].max()} if "enlarged_to" in found.extras else {}
+        return {"scores": found.scores.double(), "cost": torch.tensor(cost, dtype=torch.float64), **enlarged}
 
     def evidence(
         self,
@@ -167,12 +169,15 @@ class OODDetection(Task):
             outside_traits=traits[1],
             inside_images=x,
             outside_images=y,
+            inside_error=_error(in_lifted, whole[0]),
+            outside_error=_error(out_lifted, whole[1]),
             inside_mapped=_some(in_lifted),
             outside_mapped=_some(out_lifted),
             inside_lifted=lift.shown(backbone, x, ctx),
             outside_lifted=lift.shown(backbone, y, ctx),
             samples=(drawn or {}).get("samples"),
             loss_curve=(drawn or {}).get("loss_curve"),
+            enlarged_to=int(in_scores["enlarged_to"]) if "enlarged_to" in in_scores else None,
         )
 
     def _test(self, data: Dataset, ctx: Context) -> Tensor:
@@ -222,8 +227,13 @@ def _some(lifted: Tensors) -> Tensor | None:
     return None if found is None else found[:, :_KEPT]
 
 
+def _error(lifted: Tensors, x: Tensor) -> float:
+    found = lifted.get("reconstructions")
+    return 0.0 if found is None else float((found.double() - x.double()).square().mean())
+
+
 _KEYS = {"reconstructions": "reconstructions", "densities": "nats"}
-_LIFTS = {"reconstructions": "reconstructions; fill the role lift with inpaint or denoise_from",
+_LIFTS = {"reconstructions": "reconstructions; fill the role lift with inpaint, denoise_from or fill_in",
           "densities": "log densities; fill the role lift with probability_flow"}  # fmt: skip
 
 

@@ -99,7 +99,11 @@ class AeMahalanobis(Detector):
         covariance = torch.from_numpy(found)
         factor, failed = torch.linalg.cholesky_ex(covariance)
         if int(failed):
-            advice = "write covariance: ledoit_wolf" if plain else "train the autoencoder for more steps:"
+            advice = (
+                "write covariance: ledoit_wolf"
+                if plain
+                else "the codes are all the same: train the autoencoder for more steps:, or on images that differ"
+            )
             raise InvalidInput(f"ae_mahalanobis: the covariance of the {len(rows)} training codes is singular; {advice}")
         return torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=factor.dtype), upper=False).T.contiguous()
 

@@ -59,7 +59,7 @@ class PrincipalComponents(Detector):
         if self.components >= most:
             raise InvalidInput(
                 f"pca_mse: components: {self.components} keeps all of {len(rows)} images of {rows.shape[1]} values; "
-                f"write fewer than {most}"
+                f"{f'write fewer than {most}' if most > 1 else 'more training images are needed'}"
             )
         mean = rows.mean(0)
         _, _, vectors = torch.linalg.svd(rows - mean, full_matrices=False)

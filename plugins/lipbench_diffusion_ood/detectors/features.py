@@ -17,7 +17,7 @@ from ..models.autoencoder import Autoencoder
 from ..models.features import FeatureNet
 from ..models.fitting import parts
 from ..models.pretrained import PretrainedFeatures
-from .common import calibration_images, checked, like_training
+from .common import CALIBRATION_IMAGES, calibration_images, checked, like_training
 
 Source = Literal["pixels", "backbone"]
 # Activations take some tens of numbers for each pixel.
@@ -30,10 +30,11 @@ class _Featured(Detector):
 
     Args:
         source: Where they come from.
+        images: Most in-domain training images to learn from; None for all.
     """
 
-    def __init__(self, *, source: Source) -> None:
-        self.source = source
+    def __init__(self, *, source: Source, images: int | None) -> None:
+        self.source, self.images = source, images
         # Pixels need no backbone: what is read hangs on a parameter, so it is the instance that says so.
         vars(self)["reads"] = Backbone if source == "backbone" else None
 
@@ -41,6 +42,10 @@ class _Featured(Detector):
     def evaluations(self) -> int:
         """Network evaluations for one image."""
         return int(self.source == "backbone")
+
+    def learned(self, train: Tensor, ctx: Context) -> Tensor:
+        """The training images that it learns from."""
+        return calibration_images(train, ctx, len(train) if self.images is None else self.images)
 
     @torch.inference_mode()
     def vectors(self, x: Tensor, backbone: Backbone | None, ctx: Context) -> Tensor:
@@ -88,24 +93,32 @@ class Mahalanobis(_Featured):
         source: `backbone`, or `pixels`, a control without any network.
         covariance: `ledoit_wolf` shrinks towards a multiple of the identity, which is always invertible; `mle` does not, so it
             is invariant under affine maps of the features.
+        images: Most training images to learn from, null for all. Take many more than there are features: with fewer, Ledoit
+            and Wolf's covariance is shrunk hard.
 
     Source: Z. Xiao et al., Do we really need to learn representations from in-domain data for outlier detection?, 2021;
     O. Ledoit and M. Wolf, A well-conditioned estimator for large-dimensional covariance matrices, 2004.
     """
 
-    def __init__(self, *, source: Source = "backbone", covariance: Literal["ledoit_wolf", "mle"] = "ledoit_wolf") -> None:
-        super().__init__(source=source)
+    def __init__(
+        self,
+        *,
+        source: Source = "backbone",
+        covariance: Literal["ledoit_wolf", "mle"] = "ledoit_wolf",
+        images: Annotated[int, Field(ge=2)] | None = CALIBRATION_IMAGES,
+    ) -> None:
+        super().__init__(source=source, images=images)
         self.covariance = covariance
 
     def calibrate(self, train: Tensor, backbone: Backbone | None, ctx: Context) -> Tensors:
-        """Mean, and the factor A with A A^T = S^-1, of up to 1000 training images.
+        """Mean, and the factor A with A A^T = S^-1, of `images` training images.
 
         Raises:
             InvalidInput: The covariance has no inverse.
         """
         from sklearn.covariance import empirical_covariance, ledoit_wolf
 
-        rows = self.vectors(calibration_images(train, ctx), backbone, ctx)
+        rows = self.vectors(self.learned(train, ctx), backbone, ctx)
         mean = rows.mean(0)
         centred = (rows - mean).numpy()
         plain = self.covariance == "mle"
@@ -132,30 +145,36 @@ class Mahalanobis(_Featured):
 class NearestNeighbors(_Featured):
     """Distance of an image's features to the k-th nearest of in-domain training images.
 
-    Cost: one evaluation an image of the backbone, none for pixels; and 1000 d multiplications.
+    Cost: one evaluation an image of the backbone, none for pixels; and `images` times d multiplications.
 
     Args:
         source: `backbone` (see `mahalanobis` for what its features are), or `pixels`, a control without any network.
         k: Which neighbour.
         normalise: Whether feature vectors get length 1 first; null for true with a backbone and false with pixels, whose
             length says something.
+        images: Most training images among which neighbours are looked for, null for all.
 
     Source: Y. Sun et al., Out-of-distribution detection with deep nearest neighbors, ICML 2022, eq. 2.
     """
 
     def __init__(
-        self, *, source: Source = "backbone", k: Annotated[int, Field(ge=1)] = 5, normalise: bool | None = None
+        self,
+        *,
+        source: Source = "backbone",
+        k: Annotated[int, Field(ge=1)] = 5,
+        normalise: bool | None = None,
+        images: Annotated[int, Field(ge=2)] | None = CALIBRATION_IMAGES,
     ) -> None:
-        super().__init__(source=source)
+        super().__init__(source=source, images=images)
         self.k, self.normalise = k, source == "backbone" if normalise is None else normalise
 
     def calibrate(self, train: Tensor, backbone: Backbone | None, ctx: Context) -> Tensors:
-        """Vectors of up to 1000 training images.
+        """Vectors of `images` training images.
 
         Raises:
             InvalidInput: There are fewer than k.
         """
-        rows = self._vectors(calibration_images(train, ctx), backbone, ctx)
+        rows = self._vectors(self.learned(train, ctx), backbone, ctx)
         if len(rows) < self.k:
             raise InvalidInput(f"knn: {len(rows)} training images have no neighbour k: {self.k}; write a smaller k:")
         return {"neighbours": rows}

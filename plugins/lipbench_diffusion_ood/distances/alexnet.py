@@ -99,7 +99,7 @@ class Lpips(PairDistance):
         if self.trunk is None or self.heads is None:
             lacking = " and ".join(name for name in ("trunk:", "heads:") if getattr(self, name[:-1]) is None)
             raise InvalidInput(
-                f"lpips has no {lacking}: weights were not supplied; write the paths of AlexNet's state dict (trunk:) and of the "
+                f"lpips has no {lacking.replace(':', '')}: weights were not supplied; write the paths of AlexNet's state dict (trunk:) and of the "
                 "linear heads (heads:)"
             )
         return [find_weights(self.trunk), find_weights(self.heads)]

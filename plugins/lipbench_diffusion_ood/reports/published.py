@@ -22,5 +22,7 @@ def published_grid(records: Sequence[Record], published: Published) -> Grid:
             name = f"{label}, {where['lift'].strip('*')}" if where.get("lift", "no_lift") != "no_lift" else label
             grid.kinds.setdefault(name, kinds.get(label, "lmd" if label.startswith("lmd") else "baseline"))
             pair = where["in_dist"].strip("*"), where["out_dist"].strip("*")
+            if pair[0] == pair[1]:
+                continue  # an average over pairs
             grid.cells.setdefault(name, {}).setdefault(pair, float(entry["value"]))
     return grid

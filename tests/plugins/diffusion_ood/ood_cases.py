@@ -159,6 +159,8 @@ def evidence(**changes: Any) -> OODScores:
         "outside_images": images(4, 1, 6, 6),
         "inside_lifted": images(3, 1, 6, 6),
         "outside_lifted": images(4, 1, 6, 6),
+        "inside_error": 0.25,
+        "outside_error": 0.5,
         "inside_mapped": images(5, 3, 1, 6, 6),
         "outside_mapped": images(5, 4, 1, 6, 6),
     }

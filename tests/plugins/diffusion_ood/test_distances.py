@@ -260,8 +260,8 @@ def test_lpips_without_its_weights_says_so(weights: dict[str, str], tmp_path: Pa
     save_file({"lin0.model.1.weight": torch.zeros(1, 3, 1, 1)}, tmp_path / "heads.safetensors")
     save_file({f"lin{k}.model.1.weight": -torch.ones(1, w, 1, 1) for k, w in enumerate(WIDTHS)}, tmp_path / "bad.safetensors")
     for settings_, words in (
-        ({}, "no trunk: and heads:"),
-        ({"trunk": weights["alexnet.pth"]}, "no heads:"),
+        ({}, "no trunk and heads: weights were not supplied"),
+        ({"trunk": weights["alexnet.pth"]}, "no heads: weights were not supplied"),
         ({"trunk": "absent.pth", "heads": weights["alex.pth"]}, "no file .*absent.pth"),
         ({"trunk": str(tmp_path / "torn.pth"), "heads": weights["alex.pth"]}, "truncated"),
         ({"trunk": weights["alex.pth"], "heads": weights["alex.pth"]}, "does not fit the network"),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from lipbench_diffusion_ood.evidence import OODScores
 from lipbench_diffusion_ood.metrics import Aupr, Evaluations, FprAtTpr, OODAuroc, Seconds
 from lipbench_diffusion_ood.pictures import Reconstructions
-from ood_cases import CTX, evidence
+from lipbench_diffusion_ood.task import unit
+from ood_cases import CTX, Lab, evidence, field_images
 from PIL import Image
 from scipy.stats import beta, mannwhitneyu, norm
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
@@ -353,17 +354,22 @@ def test_tiles_of_the_sheet_are_the_images(channels: int, attempts: int) -> None
                 assert np.array_equal(found[y : y + side, x : x + side], pixels(tile)), (kind, row, column)
 
 
-def test_errors_of_reconstructions_over_all_attempts() -> None:
+def test_errors_of_reconstructions_are_those_of_all_images_and_attempts() -> None:
     made = compute(Reconstructions())
-    assert GIVEN.inside_mapped is not None
-    assert GIVEN.outside_mapped is not None
-    inside = np.mean([((mapped.numpy() - GIVEN.inside_images.numpy()) ** 2).mean() for mapped in GIVEN.inside_mapped])
-    outside = ((GIVEN.outside_mapped.numpy() - GIVEN.outside_images.numpy()) ** 2).mean()
-    assert made.value == pytest.approx(inside, rel=1e-6)
-    assert made.extras["outside"] == pytest.approx(outside, rel=1e-6)
-    assert made.extras["images"] == [3, 4]
-    perfect = evidence(inside_mapped=GIVEN.inside_images.expand(2, -1, -1, -1, -1), outside_mapped=GIVEN.outside_mapped[:2])
-    assert Reconstructions().compute(perfect, CTX).value == 0
+    assert made.value == GIVEN.inside_error
+    assert made.extras["outside"] == GIVEN.outside_error
+    assert made.extras["images"] == [60, 50]
+    lab = Lab()
+    found = lab.evidence()
+    for name, data in (("in", field_images()), ("out", field_images(scale=1.5))):
+        x = unit(data, "test", CTX).numpy()
+        expected = ((lab.made[f"{name}_lifted"]["reconstructions"].numpy() - x) ** 2).mean()
+        assert getattr(found, f"{name}side_error") == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_table_says_where_enlarged_images_were_compared() -> None:
+    assert OODAuroc().compute(GIVEN, CTX).group == ""
+    assert OODAuroc().compute(evidence(enlarged_to=64), CTX).group == "images enlarged to 64 pixels"
 
 
 @pytest.mark.parametrize("missing", ["inside_mapped", "outside_mapped"])
