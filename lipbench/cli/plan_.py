@@ -21,7 +21,7 @@ from lipbench.cli.options import (
 
 if TYPE_CHECKING:
     from lipbench.execution.artifacts import Artifacts
-    from lipbench.suite.plan import Job, Plan
+    from lipbench.suite.jobs import Job, Plan
 
 
 @click.command()

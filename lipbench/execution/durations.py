@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lipbench.files import canonical
-from lipbench.suite.plan import Fit, Job
+from lipbench.suite.jobs import Fit, Job
 from lipbench.suite.stages import Step
 
 UNKNOWN_S = 1.0

@@ -24,8 +24,9 @@ from lipbench.plugins import PluginOptions
 from lipbench.registry import Registry
 from lipbench.results.provenance import provenance
 from lipbench.results.store import PLAN, RECORDS, History, Store, read_history
+from lipbench.suite.jobs import Cell, Job, Plan
 from lipbench.suite.load import Suite
-from lipbench.suite.plan import Cell, Job, Plan, make_plan
+from lipbench.suite.plan import make_plan
 
 ARTIFACTS = "artifacts"
 """Folder of fits and steps in that of results."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from lipbench.contract.execution import Work
 from lipbench.execution.durations import Durations
-from lipbench.suite.plan import Fit, Job, Plan, fit_scope
+from lipbench.suite.jobs import Fit, Job, Plan, fit_scope
 from lipbench.suite.stages import Step
 from lipbench.suite.uses import Use
 

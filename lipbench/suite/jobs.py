@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a plan consists of: fits, jobs and cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lipbench.contract.execution import Resources
+from lipbench.suite.load import Suite
+from lipbench.suite.stages import Step
+from lipbench.suite.uses import Use
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A model to be fitted once, whoever needs it."""
+
+    id: str
+    model: Use
+    data: Use
+    seed: int
+
+    @property
+    def scope(self) -> str:
+        """What its random streams hang on."""
+        return fit_scope(self.model, self.data)
+
+
+def fit_scope(model: Use, data: Use) -> str:
+    """What the random streams of building and fitting a model hang on."""
+    return f"fit {model.identity} on {data.identity}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A job and one metric."""
+
+    id: str
+    metric: Use
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One point of a matrix with one seed: the unit that is scheduled and isolated."""
+
+    id: str
+    task: Use
+    roles: Mapping[str, Use]
+    data: Mapping[str, str]
+    """Fingerprints of the files that components read, by role; a role that reads none is not in it."""
+    fits: Mapping[str, str]
+    """Model role to the id of its fit, where it is fitted."""
+    builds: Mapping[str, str]
+    """Model role to the dataset role whose shape it is built for."""
+    stages: Mapping[str, str]
+    """Stage of the task to the id of its step."""
+    seed: int
+    cells: tuple[Cell, ...]
+    shared: bool
+    varying: Mapping[str, Any] = field(default_factory=dict)
+    """Task parameters that the matrix sets."""
+    blocks: tuple[str, ...] = ()
+    """Names of the blocks that ask for it."""
+
+    @property
+    def scope(self) -> str:
+        """What the random streams of the evidence hang on: task and datasets, so that all models see the same draws."""
+        data = " ".join(f"{r}={u.identity}" for r, u in self.roles.items() if u.kind == "dataset")
+        return f"evidence {self.task.name} {data}"
+
+    def title(self) -> str:
+        """A few words for progress and errors."""
+        words = [u.label for u in self.roles.values()] + [f"{k}={v}" for k, v in self.varying.items()]
+        return " · ".join([*words, f"seed {self.seed}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a suite means."""
+
+    suite: Suite
+    jobs: tuple[Job, ...]
+    fits: Mapping[str, Fit]
+    steps: Mapping[str, Step]
+    """By id, each after those that it needs."""
+    device: str
+    """Device class: part of every id, since values on another class may differ."""
+    resources: Resources
+    """What each job and each step asks for."""
+    fit_resources: Resources
+    """What each fit asks for: one thread, where the suite does not say another number."""
+    timeout: float
+    """Seconds that one fit, one step, one evidence or one metric may take."""
+
+    def cells(self) -> Iterator[tuple[Job, Cell]]:
+        """Every cell with its job, in order."""
+        return ((job, cell) for job in self.jobs for cell in job.cells)
