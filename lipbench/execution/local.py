@@ -78,7 +78,7 @@ class LocalExecutor(Executor):
         """See `Executor`."""
         setup = self.setup
         self._pool = devices.Pool.of(devices.detect(), setup.device, setup.workers)
-        self._slots = max(self._pool.slots(resources) for resources in {work.resources for work in works})
+        self._slots = max((self._pool.slots(asked) for asked in {work.resources for work in works}), default=1)
         self._dispatch = Dispatch(works, emit, slots=self._slots, retries=setup.retries)
         self._hands = Hands(logs=setup.logs, run=setup.run, artifacts=setup.artifacts, places=setup.places)
         self._crew, self._selector, self._spares = _Crew(), selectors.DefaultSelector(), min(self._slots, SPARES)

@@ -201,6 +201,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path,
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
+def test_halves_of_artifacts_that_nobody_writes_any_more_are_removed(case: Case) -> None:
+    case.write()
+    folder = case.folder / "results" / "artifacts"
+    folder.mkdir(parents=True)
+    for name, age in (("old", 2 * 86400), ("young", 60)):
+        (folder / f".{name}.safetensors.tmp").write_bytes(b"half")
+        os.utime(folder / f".{name}.safetensors.tmp", (time.time() - age,) * 2)
+    assert case.run().code == 0
+    assert [path.name for path in folder.glob(".*")] == [".young.safetensors.tmp"]
+
+
 @pytest.fixture
 def held(case: Case) -> Iterator[FileLock]:
     folder = case.folder / "results" / "awkward"
