@@ -103,7 +103,10 @@ class LocalExecutor(Executor):
         # Workers for works to come start while others run; a work of its own then waits for no fork.
         wanted = min(self._spares, self._dispatch.waiting) if any(not s.work.shared for s in self._crew.busy if s.work) else 0
         while len(self._crew.spare) < wanted:
-            self._crew.spare.append(self._start())
+            try:
+                self._crew.spare.append(self._start())
+            except LipbenchError:
+                wanted = self._spares = 0  # there is no room to spare
 
     def _has_room(self, shape: Shape) -> bool:
         """Whether a work of this shape can begin now, if need be in place of an idle worker."""

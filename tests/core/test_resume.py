@@ -260,6 +260,18 @@ def test_a_fit_goes_on_from_its_checkpoint_when_its_worker_was_killed(case: Case
     assert list((case.folder / "results" / "artifacts").glob("*.partial")) == []
 
 
+def test_a_run_outlives_the_server_of_its_workers(case: Case) -> None:
+    case.write(model="{use: slow, steps: 6, pause: 0.1, trace: TRACE}", which="[0, 1, 2]")
+    run = start(case)
+    while len(list(case.trace.iterdir())) < 2:
+        time.sleep(0.02)
+    server = workers(run)[0].parent()
+    assert server is not None
+    server.kill()
+    assert run.wait(60) == 0
+    assert len(values(case)) == 3
+
+
 def test_what_hangs_goes_with_a_parent_that_was_killed(case: Case) -> None:
     case.write(metrics="[{use: leaves, how: hang, trace: TRACE}]")
     run = start(case)
