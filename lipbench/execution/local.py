@@ -109,11 +109,17 @@ class LocalExecutor(Executor):
                 wanted = self._spares = 0  # there is no room to spare
 
     def _has_room(self, shape: Shape) -> bool:
-        """Whether a work of this shape can begin now, if need be in place of an idle worker."""
+        """Whether a work of this shape can begin now, if need be in place of idle workers."""
         resources, shared = shape
-        if shared and any(seat.resources == resources for seat in self._crew.idle):
+        idle = self._crew.idle
+        if self._pool.find(resources) is not None or (shared and any(seat.resources == resources for seat in idle)):
             return True
-        return bool(self._crew.idle) or self._pool.find(resources) is not None
+        for seat in idle:
+            self._pool.leave(seat.place, seat.resources)
+        room = bool(idle) and self._pool.find(resources) is not None
+        for seat in idle:
+            self._pool.occupy(seat.place, seat.resources)
+        return room
 
     def _memory(self) -> frozenset[str]:
         return frozenset().union(*(seat.held for seat in self._crew.idle))
@@ -128,13 +134,16 @@ class LocalExecutor(Executor):
                 crew.idle.remove(seat)
                 return seat
         while (place := self._pool.find(work.resources)) is None:
-            # Its place is free at once: what it still has to do is to end.
-            seat = crew.idle.pop(0)
-            self._pool.leave(seat.place, seat.resources)
-            self._let_go(seat.hand, None)
+            self._dismiss(crew.idle[0])
         hand = crew.spare.pop(0) if crew.spare else self._start()
         self._pool.occupy(place, work.resources)
         return _Seat(hand=hand, place=place, resources=work.resources)
+
+    def _dismiss(self, seat: _Seat) -> None:
+        """Let an idle worker go. Its place is free at once: what it still has to do is to end."""
+        self._crew.idle.remove(seat)
+        self._pool.leave(seat.place, seat.resources)
+        self._let_go(seat.hand, None)
 
     def _start(self) -> Hand:
         hand = self._hands.start()
@@ -162,6 +171,8 @@ class LocalExecutor(Executor):
         self._selector.select(self._patience())
         for hand in list(self._crew.spare):
             self._hear_spare(hand)
+        for seat in list(self._crew.idle):
+            self._hear_idle(seat)
         for seat in list(self._crew.busy):
             self._hear(seat)
         for leaver in list(self._crew.leaving):
@@ -183,6 +194,13 @@ class LocalExecutor(Executor):
                 # What it left for, the next one leaves for too, and then there is a work to say so.
                 self._spares = 0
             self._let_go(hand, None)
+
+    def _hear_idle(self, seat: _Seat) -> None:
+        """What comes late belongs to no work; one that died while it was idle costs nobody anything."""
+        for message in seat.hand.hear():
+            self._dispatch.message(message)
+        if seat.hand.mute or seat.hand.gone:
+            self._dismiss(seat)
 
     @staticmethod
     def _ready(hand: Hand, message: dict[str, Any]) -> bool:
