@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 256 * 2**20
 """Artifacts that a worker keeps in memory take no more than this."""
+
+STALE_S = 24 * 3600.0
+"""Files of half an artifact that are older than this are nobody's."""
 
 
 class Kept:
@@ -78,6 +83,13 @@ class Artifacts:
             _write(temporary, state)
             known = {**facts, "sha256": _hash(temporary)}
             write_atomic(self.folder / f"{fit}.json", json.dumps(known, indent=1) + "\n")
+
+    def tidy(self) -> None:
+        """Remove what writers that were killed have left half done; a younger file may be one that is being written."""
+        for path in self.folder.glob(".*.*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE_S:
+                    path.unlink()
 
     def checkpoint(self, fit: str) -> FitCheckpoint:
         """Where this fit keeps its state while it goes on."""

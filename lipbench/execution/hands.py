@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from lipbench.contract.errors import LipbenchError
 from lipbench.execution.dispatch import Hint
 from lipbench.execution.process import kill_below, main
 
@@ -117,6 +118,9 @@ class Hand:
         again: Hint | None = None
         if code is None:
             reason = "the worker closed its pipe"
+        elif self.server and not _runs(self.server):
+            # All workers go with their server, and nobody is left who knows how.
+            reason, again = "the server of workers was ended (out of memory, or killed by hand)", "later"
         elif code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             reason = f"the worker was ended by {name}"
@@ -150,7 +154,23 @@ class Hands:
     _context: Any = field(default_factory=lambda: _forkserver())
 
     def start(self) -> Hand:
-        """Fork one; it says `ready` when its plugins are imported."""
+        """Fork one; it says `ready` when its plugins are imported.
+
+        Raises:
+            LipbenchError: The machine has no room for another process.
+        """
+        try:
+            return self._start()
+        except (OSError, EOFError):
+            pass
+        try:
+            return self._start()  # by another server, where the first has died
+        except (OSError, EOFError) as error:
+            raise LipbenchError(
+                f"no worker can be started: {error or type(error).__name__}; free some memory or processes"
+            ) from error
+
+    def _start(self) -> Hand:
         self._count += 1
         log = self.logs / f"{self.run}-{self._count}.log"
         theirs_in, ours_in = self._context.Pipe(duplex=False)
@@ -164,6 +184,12 @@ class Hands:
         os.set_blocking(ours_out.fileno(), False)
         _ALIVE.add(process.pid)
         return Hand(process=process, inbox=ours_in, outbox=ours_out, log=log, started=time.monotonic())
+
+
+def _runs(pid: int) -> bool:
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _sweep(server: int) -> None:

@@ -78,7 +78,7 @@ class LocalExecutor(Executor):
         """See `Executor`."""
         setup = self.setup
         self._pool = devices.Pool.of(devices.detect(), setup.device, setup.workers)
-        self._slots = max(self._pool.slots(resources) for resources in {work.resources for work in works})
+        self._slots = max((self._pool.slots(asked) for asked in {work.resources for work in works}), default=1)
         self._dispatch = Dispatch(works, emit, slots=self._slots, retries=setup.retries)
         self._hands = Hands(logs=setup.logs, run=setup.run, artifacts=setup.artifacts, places=setup.places)
         self._crew, self._selector, self._spares = _Crew(), selectors.DefaultSelector(), min(self._slots, SPARES)
@@ -103,14 +103,23 @@ class LocalExecutor(Executor):
         # Workers for works to come start while others run; a work of its own then waits for no fork.
         wanted = min(self._spares, self._dispatch.waiting) if any(not s.work.shared for s in self._crew.busy if s.work) else 0
         while len(self._crew.spare) < wanted:
-            self._crew.spare.append(self._start())
+            try:
+                self._crew.spare.append(self._start())
+            except LipbenchError:
+                wanted = self._spares = 0  # there is no room to spare
 
     def _has_room(self, shape: Shape) -> bool:
-        """Whether a work of this shape can begin now, if need be in place of an idle worker."""
+        """Whether a work of this shape can begin now, if need be in place of idle workers."""
         resources, shared = shape
-        if shared and any(seat.resources == resources for seat in self._crew.idle):
+        idle = self._crew.idle
+        if self._pool.find(resources) is not None or (shared and any(seat.resources == resources for seat in idle)):
             return True
-        return bool(self._crew.idle) or self._pool.find(resources) is not None
+        for seat in idle:
+            self._pool.leave(seat.place, seat.resources)
+        room = bool(idle) and self._pool.find(resources) is not None
+        for seat in idle:
+            self._pool.occupy(seat.place, seat.resources)
+        return room
 
     def _memory(self) -> frozenset[str]:
         return frozenset().union(*(seat.held for seat in self._crew.idle))
@@ -125,13 +134,16 @@ class LocalExecutor(Executor):
                 crew.idle.remove(seat)
                 return seat
         while (place := self._pool.find(work.resources)) is None:
-            # Its place is free at once: what it still has to do is to end.
-            seat = crew.idle.pop(0)
-            self._pool.leave(seat.place, seat.resources)
-            self._let_go(seat.hand, None)
+            self._dismiss(crew.idle[0])
         hand = crew.spare.pop(0) if crew.spare else self._start()
         self._pool.occupy(place, work.resources)
         return _Seat(hand=hand, place=place, resources=work.resources)
+
+    def _dismiss(self, seat: _Seat) -> None:
+        """Let an idle worker go. Its place is free at once: what it still has to do is to end."""
+        self._crew.idle.remove(seat)
+        self._pool.leave(seat.place, seat.resources)
+        self._let_go(seat.hand, None)
 
     def _start(self) -> Hand:
         hand = self._hands.start()
@@ -159,6 +171,8 @@ class LocalExecutor(Executor):
         self._selector.select(self._patience())
         for hand in list(self._crew.spare):
             self._hear_spare(hand)
+        for seat in list(self._crew.idle):
+            self._hear_idle(seat)
         for seat in list(self._crew.busy):
             self._hear(seat)
         for leaver in list(self._crew.leaving):
@@ -180,6 +194,13 @@ class LocalExecutor(Executor):
                 # What it left for, the next one leaves for too, and then there is a work to say so.
                 self._spares = 0
             self._let_go(hand, None)
+
+    def _hear_idle(self, seat: _Seat) -> None:
+        """What comes late belongs to no work; one that died while it was idle costs nobody anything."""
+        for message in seat.hand.hear():
+            self._dispatch.message(message)
+        if seat.hand.mute or seat.hand.gone:
+            self._dismiss(seat)
 
     @staticmethod
     def _ready(hand: Hand, message: dict[str, Any]) -> bool:

@@ -122,6 +122,7 @@ def _compute(
     facts = provenance(registry) | {"suite": plan.suite.tree.plain(), "profile": plan.suite.profile, "device": plan.device}
     write_atomic(folder / "runs" / f"{run}.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     registry.save()  # before the workers start, so that they read it instead of importing
+    Artifacts(options.results / ARTIFACTS).tidy()
     works = works_of(plan, missing, options.results, options.timeout)
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -188,6 +188,22 @@ def test_wrong_resources_are_named_with_their_line(case: Case, extra: str, said:
     assert len(done.err.strip().splitlines()) == 1
 
 
+def test_the_json_schema_knows_resources(cli: Cli) -> None:
+    from jsonschema import Draft202012Validator
+
+    schema = json.loads(cli("schema", "--no-plugins").out)
+    good: dict[str, object] = {
+        "lipbench": 1,
+        "suite": "s",
+        "task": "t",
+        "matrix": {},
+        "resources": {"gpus": 0.5, "memory": "4 GiB"},
+    }
+    assert list(Draft202012Validator(schema).iter_errors(good)) == []
+    for wrong in ({"gpus": 2}, {"memory": "4 GB"}, {"gpu": 1}):
+        assert list(Draft202012Validator(schema).iter_errors(good | {"resources": wrong})) != []
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -122,6 +123,27 @@ def test_jobs_that_share_workers_stay_with_their_model(case: Case) -> None:
     )
     # Each begins with one model; at the end one of them helps the other out.
     assert changes <= 3
+
+
+def test_an_idle_worker_that_dies_costs_nothing(case: Case) -> None:
+    case.write(task="shared", model="[slow, {use: slow, steps: 2, pause: 0.8, as: slower}]", which="[0, 1]")
+    killed = []
+
+    def kill() -> None:
+        limit = time.monotonic() + 60
+        while not (case.file.exists() and case.file.read_bytes().count(b"\n") == 2) and time.monotonic() < limit:
+            time.sleep(0.02)
+        for pid in {record["extras"]["pid"] for record in case.records()}:
+            psutil.Process(pid).kill()
+            killed.append(pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = case.run("--workers", "2", "--retries", "0")
+    killer.join()
+    assert done.code == 0, done.err
+    assert len(case.records()) == 4
+    assert killed
 
 
 HUNGRY = {

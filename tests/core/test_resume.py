@@ -201,6 +201,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path,
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
+def test_halves_of_artifacts_that_nobody_writes_any_more_are_removed(case: Case) -> None:
+    case.write()
+    folder = case.folder / "results" / "artifacts"
+    folder.mkdir(parents=True)
+    for name, age in (("old", 2 * 86400), ("young", 60)):
+        (folder / f".{name}.safetensors.tmp").write_bytes(b"half")
+        os.utime(folder / f".{name}.safetensors.tmp", (time.time() - age,) * 2)
+    assert case.run().code == 0
+    assert [path.name for path in folder.glob(".*")] == [".young.safetensors.tmp"]
+
+
 @pytest.fixture
 def held(case: Case) -> Iterator[FileLock]:
     folder = case.folder / "results" / "awkward"
@@ -247,6 +258,18 @@ def test_a_fit_goes_on_from_its_checkpoint_when_its_worker_was_killed(case: Case
     assert set(steps) == set(range(12))
     assert len(steps) <= 14
     assert list((case.folder / "results" / "artifacts").glob("*.partial")) == []
+
+
+def test_a_run_outlives_the_server_of_its_workers(case: Case) -> None:
+    case.write(model="{use: slow, steps: 6, pause: 0.1, trace: TRACE}", which="[0, 1, 2]")
+    run = start(case)
+    while len(list(case.trace.iterdir())) < 2:
+        time.sleep(0.02)
+    server = workers(run)[0].parent()
+    assert server is not None
+    server.kill()
+    assert run.wait(60) == 0
+    assert len(values(case)) == 3
 
 
 def test_what_hangs_goes_with_a_parent_that_was_killed(case: Case) -> None:
