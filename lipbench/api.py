@@ -25,6 +25,7 @@ from lipbench.contract.execution import Emit, Event, Executor, ExecutorDeclarati
 from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
 from lipbench.execution.dispatch import Dispatch
+from lipbench.execution.local import LocalExecutor
 from lipbench.execution.worker import Worker
 
 API_VERSION = 1
@@ -53,6 +54,7 @@ __all__ = [
     "InvalidInput",
     "Kind",
     "LipbenchError",
+    "LocalExecutor",
     "Method",
     "Metric",
     "Model",
