@@ -228,10 +228,10 @@ def test_likelihood_of_a_faint_field_is_too_good_and_typicality_sees_it() -> Non
 
 
 def test_the_adaptive_solver_agrees_and_counts_what_it_took() -> None:
-    model, x = field_denoiser(), field_images(2, seed=2)
-    adaptive, heun = (densities(x, model, exact_trace=True, **how) for how in ({"method": "rk45"}, {"intervals": 400}))
-    torch.testing.assert_close(adaptive["nats"], heun["nats"], rtol=0, atol=0.05)
-    assert float(heun["evaluations"]) == 800 * (1 + 64)
+    model, x = field_denoiser(), field_images(1, seed=2)
+    adaptive, heun = (densities(x, model, exact_trace=True, **how) for how in ({"method": "rk45"}, {"intervals": 150}))
+    torch.testing.assert_close(adaptive["nats"], heun["nats"], rtol=0, atol=0.1)
+    assert float(heun["evaluations"]) == 300 * (1 + 64)
     assert 65 * 20 < float(adaptive["evaluations"]) < 65 * 800
     with pytest.raises(InvalidInput, match="intervals: 20 has no meaning for method: rk45"):
         ProbabilityFlow(method="rk45", intervals=20)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from detector_toys import CTX, SIDE, auroc, field_covariance, random_images, toy
 from lipbench_diffusion_ood.base import Scored
 from lipbench_diffusion_ood.detectors.lmd import LiftMapDetect, aggregate
 from lipbench_diffusion_ood.masks import checkerboard
+from lipbench_diffusion_ood.models.autoencoder import Autoencoder
+from lipbench_diffusion_ood.models.features import SelfSupervised
 from torch import Tensor
 
 from lipbench.api import InvalidInput, NotFinite
@@ -153,7 +156,9 @@ def test_lpips_needs_its_weights_and_tells_that_images_were_enlarged(tmp_path: P
 
 
 @pytest.mark.parametrize("distance", ["perc_ssl", "perc_ae"])
-def test_a_network_of_its_own_is_learned_once_from_training_images(distance: str) -> None:
+def test_a_network_of_its_own_is_learned_once_from_training_images(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cls in (SelfSupervised, Autoencoder):  # a few steps instead of several hundred
+        monkeypatch.setattr(cls, "__init__", functools.partialmethod(cls.__init__, steps=10))
     train, x, found = (random_images(*shape, seed=k) for k, shape in enumerate(((40, 1, 8, 8), (4, 1, 8, 8), (3, 4, 1, 8, 8))))
     detector = LiftMapDetect(distance=distance)
     state = detector.calibrate(train, toy_denoiser(), CTX)
