@@ -49,7 +49,7 @@ def make_works(
 def _fit_work(plan: Plan, fit: Fit, durations: Durations) -> Work:
     return Work(
         id=fit.id, title=f"fit {fit.model.label} on {fit.data.label} · seed {fit.seed}", payload={"fit": fit_payload(fit)},
-        resources=plan.fit_resources, timeout=plan.timeout, seconds=durations.fit(fit),
+        resources=plan.limits.fit_resources, timeout=plan.limits.timeout, seconds=durations.fit(fit),
     )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def _step_work(plan: Plan, step: Step, absent: Set[str], durations: Durations) -
     return Work(
         id=step.id, title=step.title(), payload=payload, needs=needs, shared=step.shared,
         uses=frozenset({*step.fits.values(), *step.steps.values()}),
-        resources=plan.resources, timeout=plan.timeout, seconds=durations.step(step),
+        resources=plan.limits.resources, timeout=plan.limits.timeout, seconds=durations.step(step),
     )  # fmt: skip
 
 
@@ -123,5 +123,5 @@ def _job_work(plan: Plan, job: Job, cells: Sequence[str], needs: frozenset[str],
     return Work(
         id=job.id, title=job.title(), payload=payload, cells=tuple(c.id for c in chosen), needs=needs,
         uses=frozenset({*job.fits.values(), *job.stages.values()}),
-        shared=job.shared, resources=plan.resources, timeout=plan.timeout, seconds=durations.job(job, cells),
+        shared=job.shared, resources=plan.limits.resources, timeout=plan.limits.timeout, seconds=durations.job(job, cells),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lipbench.contract.execution import Resources
+from lipbench.suite.limits import Limits
 from lipbench.suite.load import Suite
 from lipbench.suite.stages import Step
 from lipbench.suite.uses import Use
@@ -87,12 +87,7 @@ class Plan:
     """By id, each after those that it needs."""
     device: str
     """Device class: part of every id, since values on another class may differ."""
-    resources: Resources
-    """What each job and each step asks for."""
-    fit_resources: Resources
-    """What each fit asks for: one thread, where the suite does not say another number."""
-    timeout: float
-    """Seconds that one fit, one step, one evidence or one metric may take."""
+    limits: Limits
 
     def cells(self) -> Iterator[tuple[Job, Cell]]:
         """Every cell with its job, in order."""

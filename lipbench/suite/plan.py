@@ -10,12 +10,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from lipbench.contract.errors import AbsentData, PluginError, SuiteError, did_you_mean
-from lipbench.contract.execution import Resources, in_bytes
 from lipbench.files import canonical
 from lipbench.fingerprint import digest
 from lipbench.registry import Registry
 from lipbench.suite.data import data_fingerprint
 from lipbench.suite.jobs import Cell, Fit, Job, Plan
+from lipbench.suite.limits import limits_of
 from lipbench.suite.load import FORMAT, Suite
 from lipbench.suite.shown import check_leaderboard
 from lipbench.suite.stages import Point, Step, steps_of
@@ -51,10 +51,10 @@ def make_plan(
                 f"plugin {wanted!r} is required, but it is not installed, blocked or broken", ["requires_plugins"]
             )
     planner = _Planner(suite, registry, device, _parse_select(select), absent)
-    resources, fit_resources = _resources(suite, planner.facts)
-    if resources.cpus != planner.facts["cpus"]:
+    limits = limits_of(suite, planner.facts)
+    if limits.own_threads:
         # Another number of threads can change the last bits of a value, like another class of device.
-        planner.device = f"{device}, {resources.cpus} threads"
+        planner.device = f"{device}, {limits.resources.cpus} threads"
     jobs = _merged(planner.jobs())
     roles = {*planner.facts["roles"], *planner.facts["schema"].get("properties", {})}
     check_leaderboard(suite, roles, planner.metrics)
@@ -62,22 +62,7 @@ def make_plan(
     if not jobs:
         raise suite.tree.error("nothing is left to run: every combination is excluded or deselected")
     _no_twins(jobs, suite)
-    return Plan(
-        suite=suite, jobs=tuple(jobs), fits=planner.fits, steps=planner.steps, device=device,
-        resources=resources, fit_resources=fit_resources,
-        timeout=suite.spec.timeout or planner.facts["timeout"] or 3600.0,
-    )  # fmt: skip
-
-
-def _resources(suite: Suite, facts: Mapping[str, Any]) -> tuple[Resources, Resources]:
-    """What jobs and fits ask for: what the suite says, else the task, whose threads are not those of its fits."""
-    asked = suite.spec.resources
-    jobs = Resources(
-        cpus=asked.cpus or facts["cpus"],
-        gpus=asked.gpus or facts["gpus"],
-        memory=in_bytes(asked.memory) if asked.memory else facts["memory"],
-    )
-    return jobs, replace(jobs, cpus=jobs.cpus if jobs.cpus != facts["cpus"] else 1)
+    return Plan(suite=suite, jobs=tuple(jobs), fits=planner.fits, steps=planner.steps, device=device, limits=limits)
 
 
 def _merged(jobs: Iterable[Job]) -> list[Job]:
