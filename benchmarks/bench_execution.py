@@ -22,6 +22,7 @@ from lipbench.api import Event, Work
 from lipbench.execution.devices import Machine, Pool
 from lipbench.execution.runner import RunOptions, run_suite
 from lipbench.execution.simulate import simulate
+from lipbench.execution.watch import Watcher
 from lipbench.plugins import PluginOptions
 from lipbench.registry import load_registry
 from lipbench.suite.load import load_suite
@@ -35,12 +36,14 @@ def say(what: str, figure: str, target: str) -> None:
     print(f"{what:<58} {figure:<52} {target}")
 
 
-def run(folder: Path, name: str, text: str, watch: Callable[[Event, int, int], None], workers: int = 2) -> Path:
+def run(folder: Path, name: str, text: str, watch: Callable[[Event], None] = lambda _: None, workers: int = 2) -> Path:
     """Run a suite in this process, whose clocks then show what the parent does; the file of records."""
     path = folder / f"{name}.yaml"
     path.write_text(f"lipbench: 1\nsuite: {name}\n{text}")
     options = RunOptions(results=folder / "results", plugins=PLUGINS, device="cpu", workers=workers)
-    outcome = run_suite(load_suite(path), load_registry(PLUGINS), options, watch, lambda: 0)
+    watcher = Watcher()
+    watcher.happened = watch  # type: ignore[method-assign]
+    outcome = run_suite(load_suite(path), load_registry(PLUGINS), options, watcher, lambda: 0)
     return outcome.folder / "records.jsonl"
 
 
@@ -51,7 +54,7 @@ def bench_idleness(folder: Path) -> None:
             f"task: {{use: {task}, pause: 0.2}}\nmetrics: [world]\nmatrix: {{model: {{use: slow, steps: 0}}, data: row, which: "
         )
         # The fit that all jobs wait for, and the start of the server, are no part of what is measured.
-        run(folder, f"first-{task}", text + "0}\n", lambda *_: None)
+        run(folder, f"first-{task}", text + "0}\n")
         times = _moments(folder, f"all-{task}", text + f"{list(range(1, 201))}}}\n")
         ideal, wall = 200 * 0.2 / 2, times[-1] - times[0]
         say(f"200 jobs of 0.2 s on 2 workers, {words}", f"ideal / wall {ideal / wall:.3f} ({wall:.2f} s)", "at least 0.9")
@@ -60,7 +63,7 @@ def bench_idleness(folder: Path) -> None:
 def _moments(folder: Path, name: str, text: str) -> list[float]:
     """When each event of a run came."""
     times: list[float] = []
-    run(folder, name, text, lambda *_: times.append(time.perf_counter()))
+    run(folder, name, text, lambda _: times.append(time.perf_counter()))
     return times
 
 
@@ -72,7 +75,7 @@ def bench_timeout(folder: Path) -> None:
     text = f"task: awkward\nmatrix: {{model: {{use: slow, steps: 0}}, data: row}}\ntimeout: {limit}\n"
     starts: list[float] = []
 
-    def watch(event: Event, *_: int) -> None:
+    def watch(event: Event) -> None:
         if event.kind == "started":
             starts.append(time.perf_counter())
 
@@ -101,7 +104,7 @@ def bench_parent(folder: Path) -> None:
     text = f"task: shared\nmatrix: {{model: {{use: slow, steps: 0}}, data: row, which: {list(range(1000))}}}\nmetrics: [{metrics}]\n"
     spent = time.process_time()
     wall = time.perf_counter()
-    records = run(folder, "many", text, lambda *_: None)
+    records = run(folder, "many", text)
     spent, wall = time.process_time() - spent, time.perf_counter() - wall
     lines = records.read_bytes().splitlines(keepends=True)
     bare = time.process_time()
