@@ -15,7 +15,7 @@ from lipbench.cli.estimate import Estimate, span
 from lipbench.contract.execution import Event, Work
 from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Record
-from lipbench.execution.watch import Watcher
+from lipbench.execution.watch import Watcher, say
 
 QUIET_S, QUIETEST_S = 1.0, 60.0
 """Plain lines come at most once in a thirtieth of the time that the run has taken, within these bounds."""
@@ -48,7 +48,7 @@ class Progress(Watcher):
         self.cells = self.failed = self.ended = 0
         self.running: dict[str, _Running] = {}
         self._over = threading.Event()
-        if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
             from lipbench.cli.live import show
 
             self._live = show(self)
@@ -110,4 +110,4 @@ class Progress(Watcher):
 
     def _say(self, words: str) -> None:
         self._last = time.monotonic()
-        print(f"[{self.run.suite}: {self.state()}] {words}", file=sys.stderr, flush=True)  # noqa: T201
+        say(f"[{self.run.suite}: {self.state()}] {words}")

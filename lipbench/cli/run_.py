@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,17 @@ from lipbench.cli.options import (
 )
 
 
+def _number(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    """No comparison refuses nan.
+
+    Raises:
+        click.BadParameter: It is nan.
+    """
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number of seconds; write one such as 600")
+    return value
+
+
 class _Interrupts:
     """Counts Ctrl-C: once finishes what runs, twice kills it."""
 
@@ -33,7 +45,9 @@ class _Interrupts:
     def __call__(self, _signal: int, _frame: FrameType | None) -> None:
         self.count += 1
         if self.count == 1:
-            click.echo("stopping: running cells are finished first; press Ctrl-C again to stop at once", err=True)
+            from lipbench.execution.watch import say
+
+            say("stopping: running cells are finished first; press Ctrl-C again to stop at once")
 
     def now(self, _signal: int, _frame: FrameType | None) -> None:
         """What a scheduler or a closed terminal sends: kill what runs, with its children."""
@@ -62,7 +76,8 @@ class _Patience:
 @workers_option
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, 1e8, min_open=True),
+    callback=_number,
     metavar="SECONDS",
     help="What one fit, step, evidence or metric may take; default: what the suite or its task says.",
 )
@@ -111,8 +126,9 @@ def command(
     )  # fmt: skip
     registry.load_executor(executor).device_class(device, address)  # says now what is wrong with them
     before = signal.signal(signal.SIGINT, interrupts)
-    for sign in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, interrupts.now)
+    signal.signal(signal.SIGTERM, interrupts.now)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks to go on when the terminal is closed
+        signal.signal(signal.SIGHUP, interrupts.now)
     failures = 0
     loaded = [load_suite(file, profile, settings) for file in suites]
     _distinct(loaded)

@@ -50,9 +50,17 @@ class AbsentData(SuiteError):
     """A component of a suite is right, but a file that it reads is missing or cannot be read."""
 
 
+def text_of(error: BaseException) -> str:
+    """What an exception says, in one line; one whose own code fails at that must not cause another."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:
+        return "it cannot be put into words"
+
+
 def in_words(error: BaseException) -> str:
     """Any exception in one line; ours say enough without their type."""
-    words = " ".join(str(error).split())
+    words = text_of(error)
     return words if isinstance(error, LipbenchError) else f"{type(error).__name__}: {words}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from lipbench.contract.errors import LipbenchError, NotFinite
+from lipbench.contract.errors import LipbenchError, NotFinite, text_of
 from lipbench.execution.dispatch import Hint
 
 PASSING = frozenset(
@@ -33,7 +33,7 @@ PASSING = frozenset(
 
 def fault(error: Exception) -> dict[str, str]:
     """The class of a fault and one line about it; the traceback of what we did not foresee goes to the log."""
-    line = " ".join(str(error).split())[:1000]
+    line = text_of(error)[:1000]
     if isinstance(error, NotFinite):
         return {"class": "nan", "message": line}
     if isinstance(error, LipbenchError):

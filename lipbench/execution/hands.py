@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
@@ -77,10 +77,11 @@ class Hand:
             self.mute = not chunk
             *lines, self._heard = (self._heard + chunk).split(b"\n")
             for line in lines:
-                try:
-                    yield json.loads(line)
-                except ValueError:
+                message = _message(line)
+                if message is None:  # somebody else writes into our pipe
                     self.mute = True
+                    return
+                yield message
 
     def leave(self) -> None:
         """Ask it to end."""
@@ -200,6 +201,26 @@ def _sweep(server: int) -> None:
                 kill_below(child)
                 with suppress(psutil.Error):
                     child.kill()
+
+
+_SAID: Mapping[str, tuple[str, ...]] = {
+    "ready": ("server",),
+    "begin": ("work", "cell"),
+    "note": ("work", "text"),
+    "cell": ("work", "cell", "status", "cost"),
+    "failed": ("work", "error"),
+    "done": ("work",),
+}
+"""What a worker says, and what comes with it."""
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """A line of a worker; None where no worker of ours has written it."""
+    try:
+        found = json.loads(line)
+        return found if all(name in found for name in _SAID[found["say"]]) else None
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 @contextmanager

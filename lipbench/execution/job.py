@@ -77,7 +77,7 @@ class Bench:
             batch_scale=self.batch_scale,
             on_batch=self.batches.append,
             log=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201  (stderr is the job's log file)
-            report=lambda words: self.send({"say": "note", "text": words}),
+            report=lambda words: self.send({"say": "note", "text": str(words)[:200]}),
         )
 
 

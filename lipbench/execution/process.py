@@ -9,11 +9,14 @@ import json
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
@@ -66,6 +69,7 @@ def main(inbox: Connection, outbox: Connection, setup: Mapping[str, Any]) -> Non
         import_place(place)
     worker: Worker | None = None
     limit = 0.0
+    writing = threading.Lock()
 
     def send(message: dict[str, Any]) -> None:
         if message["say"] == "begin":
@@ -75,17 +79,37 @@ def main(inbox: Connection, outbox: Connection, setup: Mapping[str, Any]) -> Non
             faulthandler.cancel_dump_traceback_later()
             sys.stdout.flush()
             sys.stderr.flush()
-        _write(outbox.fileno(), json.dumps(message, allow_nan=False).encode() + b"\n")
+        line = json.dumps(message, allow_nan=False).encode() + b"\n"
+        with writing:  # a component may report from several threads
+            _write(outbox.fileno(), line)
 
     send({"say": "ready", "server": os.getppid()})
-    while raw := _read(inbox):
-        message = json.loads(raw)
-        if worker is None:
-            os.environ.update(message["environment"])
-            worker = Worker(artifacts=setup["artifacts"], device=message["device"], cpus=message["cpus"])
-        limit = message["work"]["timeout"]
-        worker.do(message["work"], send)
+    try:
+        while raw := _read(inbox):
+            message = json.loads(raw)
+            if worker is None:
+                os.environ.update(message["environment"])
+                worker = Worker(artifacts=setup["artifacts"], device=message["device"], cpus=message["cpus"])
+            limit = message["work"]["timeout"]
+            worker.do(message["work"], send)
+    except BaseException as error:
+        _abort(error)
     kill_below(psutil.Process())
+
+
+def _abort(error: BaseException) -> NoReturn:
+    """Leave now: the usual way out waits for children and threads that a component has left running."""
+    code = error.code if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    elif code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)  # noqa: T201  (as Python does)
+        code = 1
+    with suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    kill_below(psutil.Process())
+    os._exit(int(code or 0) & 0xFF)
 
 
 def _read(inbox: Connection) -> bytes:

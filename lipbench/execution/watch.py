@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from lipbench.contract.errors import in_words
@@ -23,6 +24,13 @@ SAY_S = 5.0
 """After so long a run that is over says for whom it waits."""
 BACKLOG = 10_000
 """How many calls may wait for a plugin that is slower than the run; records that wait are held in memory."""
+
+
+def say(words: str) -> None:
+    """Write a line to stderr. Where that is full, closed or gone, the run goes on all the same."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(words, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Watcher:
@@ -148,7 +156,7 @@ class _Listening:
             if time.monotonic() > said:
                 said = float("inf")
                 left = f"{len(self.waiting) + 1} calls are left; press Ctrl-C twice to leave them"
-                print(f"waiting for plugin {self.plugin.name}: {left}", file=sys.stderr, flush=True)  # noqa: T201
+                say(f"waiting for plugin {self.plugin.name}: {left}")
 
     def _work(self) -> None:
         while not self.lost:
@@ -185,4 +193,4 @@ class _Listening:
             with self.changed:
                 self.lost = True
                 self.waiting.clear()
-            print(f"plugin {self.plugin.name}: {why}; the run goes on without it", file=sys.stderr, flush=True)  # noqa: T201
+            say(f"plugin {self.plugin.name}: {why}; the run goes on without it")

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lipbench.contract.execution import MEMORY, in_bytes
 
+LONGEST_S = 1e8
+"""Of a time limit, three years."""
 Use = str | dict[str, Any]
 """A component: its name, or a mapping with `use: NAME`, an optional label `as: LABEL`, and its parameters."""
 Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
@@ -78,7 +80,7 @@ class SuiteFile(_Strict):
     leaderboard: LeaderboardSpec = LeaderboardSpec()
     reference: str | None = None
     """File with a source's published numbers, beside the suite."""
-    timeout: Annotated[float, Field(gt=0)] | None = None
+    timeout: Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False, strict=True)] | None = None
     """Seconds that one fit, one step, one evidence or one metric may take; default what the task says, else 3600."""
     resources: ResourcesSpec = ResourcesSpec()
     requires_plugins: list[str] = []

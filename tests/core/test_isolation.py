@@ -42,6 +42,8 @@ ENDS = {
     "exit": ("failed", "left by itself with exit code 1"),
     "exit0": ("failed", "left by itself with exit code 0"),
     "closes": ("failed", "closed its pipe"),
+    "scribbles": ("failed", "closed its pipe"),
+    "lingers": ("failed", "left by itself with exit code 3"),
     "spin": ("timeout", "took longer than 1 s"),
     "hang": ("timeout", "took longer than 1 s"),
 }

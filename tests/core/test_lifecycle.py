@@ -180,3 +180,23 @@ def test_an_unknown_parameter_of_a_hook_is_named(cli: Cli, listener: Callable[[s
     assert len(done.err.strip().splitlines()) == 1
     done = cli("list", "--plugin", listener("listen_misspelt", "@hookimpl\ndef lipbench_run_start(run):\n    pass\n"))
     assert "did you mean 'lipbench_run_started'?" in done.err
+
+
+UNSPEAKABLE = """
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+@hookimpl
+def lipbench_record_written(record: Record):
+    raise Unspeakable
+"""
+
+
+def test_a_fault_that_cannot_be_put_into_words_costs_nothing(
+    cli: Cli, suite: Suite, toy: Path, listener: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    done = cli("run", suite(), "--plugin", toy, "--plugin", listener("unspeakable", UNSPEAKABLE), "--results", tmp_path / "out")
+    assert done.code == 0
+    assert len(records(tmp_path / "out")) == 4
+    assert done.err.count("Unspeakable: it cannot be put into words; the run goes on without it") == 1

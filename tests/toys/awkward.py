@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -203,7 +206,11 @@ class Leaves(Metric):
     """
 
     def __init__(
-        self, *, how: Literal["returns", "segfault", "exit", "exit0", "spin", "closes", "hang"], trace: str, size: int = 0
+        self,
+        *,
+        how: Literal["returns", "segfault", "exit", "exit0", "spin", "closes", "hang", "scribbles", "lingers"],
+        trace: str,
+        size: int = 0,
     ) -> None:
         self.how, self.trace, self.size = how, trace, size
 
@@ -234,6 +241,16 @@ class Leaves(Metric):
             time.sleep(600)
         if self.how == "hang":
             time.sleep(600)
+        if self.how == "scribbles":
+            for handle in range(3, 64):
+                with contextlib.suppress(OSError):
+                    os.write(handle, b'1\n{"a": 1}\n{"say": "cell"}\n')
+            time.sleep(600)
+        if self.how == "lingers":
+            # Left alive, multiprocessing would wait for it, and Python for the thread.
+            multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,)).start()
+            threading.Thread(target=time.sleep, args=(600,)).start()
+            sys.exit(3)
         return Value(value=1.0, direction="none", unit="1")
 
 
