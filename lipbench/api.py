@@ -24,6 +24,7 @@ from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable,
 from lipbench.contract.execution import Emit, Event, Executor, ExecutorDeclaration, ExecutorSetup, Resources, Work
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
 from lipbench.execution.dispatch import Dispatch
+from lipbench.execution.local import LocalExecutor
 from lipbench.execution.worker import Worker
 
 API_VERSION = 1
@@ -52,6 +53,7 @@ __all__ = [
     "InvalidInput",
     "Kind",
     "LipbenchError",
+    "LocalExecutor",
     "Method",
     "Metric",
     "Model",

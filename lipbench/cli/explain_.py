@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def command(
 
 def _facts(record: Any) -> dict[str, Any]:
     names = ("task", "roles", "params", "seed", "metric", "uses", "code", "data")
-    return {**{n: getattr(record, n) for n in names}, "device": record.device.partition(":")[0]}
+    return {**{n: getattr(record, n) for n in names}, "device": re.split("[:@]", record.device)[0]}
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any], name: str = "") -> list[tuple[str, Any, Any]]:

@@ -109,6 +109,7 @@ class Record:
     cost: Mapping[str, JSON] = field(default_factory=dict)
     """`seconds` (wall), `forwards`, `backwards`, `peak_bytes`."""
     device: str = "cpu"
+    """Such as `cpu` or `cuda:0`; on a cluster with the machine, such as `cuda:0@node7`."""
     error: Mapping[str, str] | None = None
     """`class` (crash, invalid, nan, oom, timeout) and a one-line `message`; None where status is ok."""
     run: str = ""

@@ -86,6 +86,10 @@ class Dispatch:
             self._schedule.put_back(heapq.heappop(self._later)[2])
         return self._schedule.take(accept, warm)
 
+    def give_back(self, work: Work) -> None:
+        """A work was taken but has not begun; it waits again."""
+        self._schedule.put_back(work)
+
     def begin(self, work: Work, device: str) -> None:
         """A work has been given to a worker on this device, as records name it."""
         self._running[work.id] = _Attempt(work=work, device=device, left=set(work.cells))

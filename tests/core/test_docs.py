@@ -26,7 +26,7 @@ from lipbench.suite.yamltree import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    "README.md", "docs/architecture.md", "docs/plugins.md", "docs/shared.md", "docs/suites/lipschitz.md", "docs/suites/linear_map.md",
+    "README.md", "docs/architecture.md", "docs/plugins.md", "docs/scaling.md", "docs/shared.md", "docs/suites/lipschitz.md", "docs/suites/linear_map.md",
 ]  # fmt: skip
 COMING = {"docs/images/leaderboard.svg"}
 """Files that pages may link to before they are there."""
@@ -166,7 +166,10 @@ def _same(expected: str, actual: str) -> bool:
 def test_every_block_is_of_a_known_kind(page: str) -> None:
     for block in blocks(page):
         where = f"{block.page}:{block.line}"
-        assert block.language in {"python", "yaml", "console", "text", "toml"}, where
+        assert block.language in {"python", "yaml", "console", "text", "toml", "bash"}, where
+        if block.language == "bash":  # for other machines than this one
+            done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{where}: {done.stderr}"
         if block.language == "python":
             compile(block.text, where, "exec")
             assert block.words, f"{where}: python that no example runs; name its file after ```python"
