@@ -34,14 +34,19 @@ class Registered:
         return f"{self.plugin.distribution}:{self.component.name}"
 
 
-def cache_file() -> Path:
-    """Where descriptions are kept: `$LIPBENCH_CACHE`, else the user's cache folder."""
+def cache_folder() -> Path:
+    """What can be deleted at any time is kept in `$LIPBENCH_CACHE`, else in the user's cache folder."""
     folder = os.environ.get("LIPBENCH_CACHE")
     if folder is None:
         from platformdirs import user_cache_dir
 
         folder = user_cache_dir("lipbench")
-    return Path(folder) / "components.json"
+    return Path(folder)
+
+
+def cache_file() -> Path:
+    """Where descriptions are kept."""
+    return cache_folder() / "components.json"
 
 
 _MADE_BY = f"{__version__}, descriptions 3"

@@ -37,6 +37,7 @@ def command(**chosen: Any) -> None:
         "matplotlib",
         "deel-torchlip",
         "efficientnet-lite-pytorch",
+        "ray",
     ):
         try:
             click.echo(f"{name}: {version(name)}")

@@ -77,6 +77,15 @@ def results_option(function: F) -> F:
     )(function)
 
 
+def artifacts_option(function: F) -> F:
+    """`--artifacts`."""
+    return click.option(
+        "--artifacts",
+        metavar="DIR|URL",
+        help="Where fits and shared steps are, also a URL of fsspec; default: artifacts in --results.",
+    )(function)
+
+
 def read_plugin_options(plugins: tuple[str, ...], blocked: tuple[str, ...], no_plugins: bool) -> PluginOptions:
     """Plugin options from the command line.
 

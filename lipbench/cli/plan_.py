@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lipbench.cli.options import (
+    artifacts_option,
     place_options,
     plugin_options,
     read_plugin_options,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @suite_options
 @results_option
+@artifacts_option
 @place_options
 @workers_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each cell.")
@@ -37,6 +39,7 @@ def command(
     settings: tuple[str, ...],
     select: tuple[str, ...],
     results: Path,
+    artifacts: str | None,
     device: str,
     workers: int | None,
     executor: str,
@@ -45,30 +48,35 @@ def command(
     **chosen: Any,
 ) -> None:
     """Nothing is computed and nothing is written."""
-    from lipbench.execution.artifacts import Artifacts
+    from lipbench.execution.mirror import artifacts_at
     from lipbench.execution.runner import ARTIFACTS, missing_cells
     from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
     from lipbench.suite.plan import make_plan
 
     registry = load_registry(read_plugin_options(**chosen))
-    artifacts = Artifacts(results / ARTIFACTS)
+    found = artifacts_at(artifacts or results / ARTIFACTS)
     kind = registry.load_executor(executor).device_class(device, address)
     for file in suites:
         suite = load_suite(file, profile, settings)
         plan = make_plan(suite, registry, kind, select)
         missing = missing_cells(plan, results / suite.name)
         new = {cell for _, cells in missing for cell in cells}
-        where = _devices(plan, missing, results, device, workers) if executor == "local" else {}
+        where = _devices(plan, missing, results, found, device, workers) if executor == "local" else {}
         if as_json:
             _print_json(plan, new, where)
         else:
-            _print(plan, new, where, artifacts)
+            _print(plan, new, where, found)
     registry.save()
 
 
 def _devices(
-    plan: Plan, missing: Sequence[tuple[Job, Sequence[str]]], results: Path, wanted: str, workers: int | None
+    plan: Plan,
+    missing: Sequence[tuple[Job, Sequence[str]]],
+    results: Path,
+    artifacts: Artifacts,
+    wanted: str,
+    workers: int | None,
 ) -> dict[str, str]:
     """Fit, step or job to the device that it would get if all took as long as like ones did."""
     from lipbench.execution.devices import Pool, detect
@@ -78,7 +86,7 @@ def _devices(
     pool = Pool.of(detect(), wanted, workers)
     if len(pool.places) == 1:
         return dict.fromkeys([*plan.fits, *plan.steps, *(job.id for job in plan.jobs)], pool.places[0].device)
-    return {turn.work.id: turn.device for turn in simulate(works_of(plan, missing, results), pool)}
+    return {turn.work.id: turn.device for turn in simulate(works_of(plan, missing, results, artifacts), pool)}
 
 
 def _print_json(plan: Plan, new: Set[str], where: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from lipbench.cli.options import (
+    artifacts_option,
     place_options,
     plugin_options,
     read_plugin_options,
@@ -55,6 +56,7 @@ class _Patience:
 @click.command()
 @suite_options
 @results_option
+@artifacts_option
 @place_options
 @workers_option
 @click.option(
@@ -79,6 +81,7 @@ def command(
     settings: tuple[str, ...],
     select: tuple[str, ...],
     results: Path,
+    artifacts: str | None,
     device: str,
     executor: str,
     address: str | None,
@@ -99,7 +102,7 @@ def command(
     registry = load_registry(plugins)
     interrupts = _Interrupts()
     options = RunOptions(
-        results=results, plugins=plugins, executor=executor, address=address, device=device, workers=workers,
+        results=results, artifacts=artifacts, plugins=plugins, executor=executor, address=address, device=device, workers=workers,
         timeout=timeout, retries=retries, on_held=_Patience(interrupts) if wait else None, select=select,
     )  # fmt: skip
     registry.load_executor(executor).device_class(device, address)  # says now what is wrong with them

@@ -104,8 +104,8 @@ class ExecutorSetup:
 
     run: str
     """Id of the run, for names of log files."""
-    artifacts: Path
-    """Folder of fits and steps; workers read and write it."""
+    artifacts: str
+    """Folder of fits and steps, or a URL of fsspec; workers read and write it."""
     logs: Path
     """Folder for what workers print."""
     places: tuple[str, ...] = ()

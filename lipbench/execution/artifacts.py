@@ -81,7 +81,7 @@ class Artifacts:
         """Store a model's tensors and what is known of how they came to be."""
         with replacing(self.path(fit)) as temporary:
             _write(temporary, state)
-            known = {**facts, "sha256": _hash(temporary)}
+            known = {**facts, "sha256": file_digest(temporary)}
             write_atomic(self.folder / f"{fit}.json", json.dumps(known, indent=1) + "\n")
 
     def tidy(self) -> None:
@@ -106,7 +106,7 @@ class Artifacts:
 
         try:
             wanted = json.loads((self.folder / f"{fit}.json").read_text())["sha256"]
-            if _hash(self.path(fit)) != wanted:
+            if file_digest(self.path(fit)) != wanted:
                 raise ValueError("its content is not what was stored")
             return load_file(self.path(fit))
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -130,7 +130,8 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     save_file(plain, path)
 
 
-def _hash(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

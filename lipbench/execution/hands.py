@@ -148,7 +148,7 @@ class Hands:
 
     logs: Path
     run: str
-    artifacts: Path
+    artifacts: str
     places: Sequence[str]
     _count: int = 0
     _context: Any = field(default_factory=lambda: _forkserver())
@@ -175,7 +175,7 @@ class Hands:
         log = self.logs / f"{self.run}-{self._count}.log"
         theirs_in, ours_in = self._context.Pipe(duplex=False)
         ours_out, theirs_out = self._context.Pipe(duplex=False)
-        setup = {"places": list(self.places), "artifacts": str(self.artifacts), "log": str(log)}
+        setup = {"places": list(self.places), "artifacts": self.artifacts, "log": str(log)}
         process = self._context.Process(target=main, args=(theirs_in, theirs_out, setup), daemon=False)
         with _no_main():
             process.start()

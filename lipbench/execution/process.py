@@ -58,7 +58,7 @@ def main(inbox: Connection, outbox: Connection, setup: Mapping[str, Any]) -> Non
         inbox: Takes messages with `work`, `device`, `cpus` and `environment`, the last three the same in all; an empty message
             ends the worker.
         outbox: Gives what the worker says, one JSON object a line: `ready`, then what `Worker.do` sends.
-        setup: `places` (plugins that are not installed), `artifacts` (folder), `log` (file).
+        setup: `places` (plugins that are not installed), `artifacts` (folder or URL), `log` (file).
     """
     _stand_alone(Path(setup["log"]))
     _let_server_go()
@@ -82,7 +82,7 @@ def main(inbox: Connection, outbox: Connection, setup: Mapping[str, Any]) -> Non
         message = json.loads(raw)
         if worker is None:
             os.environ.update(message["environment"])
-            worker = Worker(artifacts=Path(setup["artifacts"]), device=message["device"], cpus=message["cpus"])
+            worker = Worker(artifacts=setup["artifacts"], device=message["device"], cpus=message["cpus"])
         limit = message["work"]["timeout"]
         worker.do(message["work"], send)
     kill_below(psutil.Process())

@@ -16,6 +16,7 @@ from lipbench.contract.execution import Event, ExecutorSetup, Work
 from lipbench.contract.values import Record
 from lipbench.execution.artifacts import Artifacts
 from lipbench.execution.durations import Durations
+from lipbench.execution.mirror import artifacts_at
 from lipbench.execution.work import make_works
 from lipbench.files import write_atomic
 from lipbench.plugins import PluginOptions
@@ -34,6 +35,8 @@ class RunOptions:
     """What the command line says of a run."""
 
     results: Path
+    artifacts: str | None = None
+    """Folder or URL of fits and steps, where not in that of results."""
     plugins: PluginOptions = field(default_factory=PluginOptions)
     executor: str = "local"
     address: str | None = None
@@ -70,10 +73,9 @@ def missing_cells(plan: Plan, folder: Path) -> list[tuple[Job, list[str]]]:
 
 
 def works_of(
-    plan: Plan, missing: Sequence[tuple[Job, Sequence[str]]], results: Path, timeout: float | None = None
+    plan: Plan, missing: Sequence[tuple[Job, Sequence[str]]], results: Path, artifacts: Artifacts, timeout: float | None = None
 ) -> list[Work]:
     """What there is to do for the missing cells, with how long it took in the past."""
-    artifacts = Artifacts(results / ARTIFACTS)
     return make_works(plan, missing, artifacts.has, Durations(results / plan.suite.name / RECORDS, artifacts.folder), timeout)
 
 
@@ -122,13 +124,15 @@ def _compute(
     facts = provenance(registry) | {"suite": plan.suite.tree.plain(), "profile": plan.suite.profile, "device": plan.device}
     write_atomic(folder / "runs" / f"{run}.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     registry.save()  # before the workers start, so that they read it instead of importing
-    Artifacts(options.results / ARTIFACTS).tidy()
-    works = works_of(plan, missing, options.results, options.timeout)
+    place = options.artifacts or str(options.results / ARTIFACTS)
+    artifacts = artifacts_at(place)
+    artifacts.tidy()
+    works = works_of(plan, missing, options.results, artifacts, options.timeout)
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     setup = ExecutorSetup(
         run=run,
-        artifacts=options.results / ARTIFACTS,
+        artifacts=place,
         logs=logs,
         places=options.plugins.extra,
         device=options.device,

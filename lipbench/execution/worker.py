@@ -18,19 +18,20 @@ class Worker:
     """Does works in this process, one after another; imports torch when it is made.
 
     Args:
-        artifacts: Folder of fits and steps.
+        artifacts: Folder or URL of fits and steps.
         device: A torch device as this process sees it, such as `cpu` or `cuda:0`.
         cpus: Threads of torch and of the libraries behind numpy; fixed for the life of the process.
         places: Plugins that are not installed.
     """
 
-    def __init__(self, *, artifacts: Path, device: str, cpus: int, places: Sequence[str] = ()) -> None:
-        from lipbench.execution.artifacts import Artifacts, Kept
+    def __init__(self, *, artifacts: str | Path, device: str, cpus: int, places: Sequence[str] = ()) -> None:
+        from lipbench.execution.artifacts import Kept
+        from lipbench.execution.mirror import artifacts_at
 
         _threads(cpus)
         for place in places:
             import_place(place)
-        self.artifacts, self.device, self._kept = Artifacts(artifacts), device, Kept()
+        self.artifacts, self.device, self._kept = artifacts_at(artifacts), device, Kept()
 
     def do(self, work: Mapping[str, Any], send: Send) -> None:
         """Do a work and send what comes of it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from lipbench.api import LipbenchError, Resources
 
 _OBJECTS = 100 * 2**20
 """Bytes of shared memory of a cluster that we start: what goes through it are messages."""
+
+_PATIENCE_S = 10.0
+"""How long the head of a cluster may take to answer."""
 
 _QUIET = {
     # Nothing is told to anybody.
@@ -43,6 +47,7 @@ def connect(address: str | None) -> Any:
             f"--address {address}: Ray Client cannot stream results; start the run on a machine of the cluster, "
             "with --address auto, or by `ray job submit`"
         )
+    _knock(address)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
@@ -52,6 +57,17 @@ def connect(address: str | None) -> Any:
     if not ray.is_initialized():
         _connect(ray, address)
     return ray
+
+
+def _knock(address: str) -> None:
+    """Ray itself would wait for many minutes for somebody to answer."""
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
+    except (OSError, OverflowError) as error:
+        raise LipbenchError(f"--address {address}: nothing answers there: {error}") from error
 
 
 def _connect(ray: Any, address: str) -> None:

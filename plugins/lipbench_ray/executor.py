@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from lipbench.api import Dispatch, Emit, Event, Executor, ExecutorSetup, LipbenchError, LocalExecutor, Work
@@ -75,14 +76,13 @@ class _Run:
         self._baggage = ray.put(pack(setup.run, setup.places, works))
         self._flights: list[_Flight] = []
         self._count = 0
-        self._token = f".{setup.run}.token"
+        self._folder = None if "://" in setup.artifacts else Path(setup.artifacts).absolute()
+        self._token = None if self._folder is None else f"{setup.run}.token"
 
     def run(self) -> None:
         """Until all is done, or until we are told to stop."""
-        folder = self._setup.artifacts
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / self._token).touch()
         try:
+            self._mark()
             while (stops := self._setup.stop()) < 2:
                 if stops:
                     self._call_back()
@@ -94,7 +94,14 @@ class _Run:
         finally:
             for flight in self._flights:
                 self._ray.cancel(flight.stream, force=True)
-            (folder / self._token).unlink(missing_ok=True)
+            if self._folder and self._token:
+                (self._folder / self._token).unlink(missing_ok=True)
+
+    def _mark(self) -> None:
+        """Leave in the folder of artifacts what machines know it by."""
+        if self._folder and self._token:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / self._token).touch()
 
     def _send_out(self) -> None:
         """Keep the machines busy, with some works waiting at Ray for the next place, which also tells it to add machines."""
@@ -125,7 +132,7 @@ class _Run:
         trip = Trip(
             name=f"{self._setup.run}-{self._count}",
             works=tuple(replace(work, id=name_here(work.id)) for work in works),
-            artifacts=self._setup.artifacts.absolute(),
+            artifacts=str(self._folder or self._setup.artifacts),
             token=self._token,
             device=self._device,
             retries=self._setup.retries,

@@ -30,9 +30,10 @@ class Trip:
     name: str
     """Unique in all runs; log files are named after it."""
     works: tuple[Work, ...]
-    artifacts: Path
-    token: str
-    """A file in the folder of artifacts by which a machine knows that it sees the same folder."""
+    artifacts: str
+    """Folder or URL."""
+    token: str | None
+    """A file in the folder by which a machine knows that it sees the same one; None for a URL."""
     device: str
     retries: int
 
@@ -53,10 +54,10 @@ def travel(trip: Trip, baggage: Baggage) -> Iterator[list[Message]]:
     """
     machine = socket.gethostname()
     places = unpack(baggage, machine)
-    if not (trip.artifacts / trip.token).is_file():
+    if trip.token is not None and not Path(trip.artifacts, trip.token).is_file():
         raise LipbenchError(
-            f"machine {machine} does not see the folder of artifacts {trip.artifacts} of the run; put the results on a disk "
-            "that all machines share, under the same path"
+            f"machine {machine} does not see the folder of artifacts {trip.artifacts} of the run; put it on a disk that "
+            "all machines share, under the same path, or give --artifacts a URL"
         )
     logs = Path(tempfile.mkdtemp(prefix="lipbench-logs-"))
     said: queue.SimpleQueue[Message | BaseException | None] = queue.SimpleQueue()

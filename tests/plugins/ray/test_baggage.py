@@ -93,6 +93,7 @@ def test_other_code_on_a_machine_is_refused(tmp_path: Path, monkeypatch: pytest.
     [
         (["--address", "ray://head:10001"], "Ray Client cannot stream results"),
         (["--address", "head:6379", "--device", "cuda:1"], "Ray chooses the GPU"),
+        (["--address", "127.0.0.1:1"], "--address 127.0.0.1:1: nothing answers there"),
     ],
 )
 def test_what_cannot_be_is_one_line(cli: Cli, toy: Path, tmp_path: Path, words: list[str], said: str) -> None:
