@@ -20,6 +20,9 @@ TOGETHER_S = 10.0
 SILENCE_S = 300.0
 """A machine that says nothing for this long after all time limits have passed is given up, even if Ray takes it for alive."""
 
+GRACE_S = 10.0
+"""How long tasks may take to end their processes when the run is stopped; then they are killed."""
+
 LOOK_S = 5.0
 """How often we look at which machines there are."""
 
@@ -92,8 +95,7 @@ class _Run:
                     break
                 self._listen()
         finally:
-            for flight in self._flights:
-                self._ray.cancel(flight.stream, force=True)
+            self._end()
             if self._folder and self._token:
                 (self._folder / self._token).unlink(missing_ok=True)
 
@@ -102,6 +104,26 @@ class _Run:
         if self._folder and self._token:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / self._token).touch()
+
+    def _end(self) -> None:
+        """Have all tasks end what they started. One that is killed by force could not: processes of its jobs might live on."""
+        for flight in self._flights:
+            self._ray.cancel(flight.stream)
+        limit = time.monotonic() + GRACE_S
+        while self._flights and time.monotonic() < limit:
+            streams = [flight.stream for flight in self._flights]
+            ready = {id(stream) for stream in self._ray.wait(streams, timeout=0.2)[0]}
+            self._flights = [f for f in self._flights if id(f.stream) not in ready or self._goes_on(f)]
+        for flight in self._flights:
+            self._ray.cancel(flight.stream, force=True)
+
+    def _goes_on(self, flight: _Flight) -> bool:
+        """Pass over what a task that was cancelled still says."""
+        try:
+            self._ray.get(next(flight.stream))
+        except (StopIteration, self._ray.exceptions.RayError):
+            return False
+        return True
 
     def _send_out(self) -> None:
         """Keep the machines busy, with some works waiting at Ray for the next place, which also tells it to add machines."""
