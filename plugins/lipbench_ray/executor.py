@@ -109,21 +109,10 @@ class _Run:
         """Have all tasks end what they started. One that is killed by force could not: processes of its jobs might live on."""
         for flight in self._flights:
             self._ray.cancel(flight.stream)
-        limit = time.monotonic() + GRACE_S
-        while self._flights and time.monotonic() < limit:
-            streams = [flight.stream for flight in self._flights]
-            ready = {id(stream) for stream in self._ray.wait(streams, timeout=0.2)[0]}
-            self._flights = [f for f in self._flights if id(f.stream) not in ready or self._goes_on(f)]
-        for flight in self._flights:
-            self._ray.cancel(flight.stream, force=True)
-
-    def _goes_on(self, flight: _Flight) -> bool:
-        """Pass over what a task that was cancelled still says."""
-        try:
-            self._ray.get(next(flight.stream))
-        except (StopIteration, self._ray.exceptions.RayError):
-            return False
-        return True
+        ends = {flight.stream.completed(): flight for flight in self._flights}
+        late = self._ray.wait(list(ends), num_returns=len(ends), timeout=GRACE_S)[1] if ends else []
+        for end in late:
+            self._ray.cancel(ends[end].stream, force=True)
 
     def _send_out(self) -> None:
         """Keep the machines busy, with some works waiting at Ray for the next place, which also tells it to add machines."""

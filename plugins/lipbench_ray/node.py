@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
@@ -94,18 +95,25 @@ def _batches(said: queue.SimpleQueue[Message | BaseException | None]) -> Iterato
     """All that has been said since, as soon as there is something."""
     while True:
         batch: list[Message] = []
-        item = said.get()
+        item = _next(said)
         while isinstance(item, dict):
             batch.append(item)
             if said.empty():
                 break
-            item = said.get()
+            item = _next(said)
         if batch:
             yield batch
         if isinstance(item, BaseException):
             raise item
         if item is None:
             return
+
+
+def _next(said: queue.SimpleQueue[Message | BaseException | None]) -> Message | BaseException | None:
+    while True:
+        # Ray cancels by an exception that comes between two instructions of Python: a wait without end would never see it.
+        with contextlib.suppress(queue.Empty):
+            return said.get(timeout=0.2)
 
 
 def _tail(log: Path) -> bytes:

@@ -31,6 +31,20 @@ class RayTaskError(RayError):
         self.cause = cause
 
 
+class Stream:
+    """What a task gives."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self.items, self.taken = items, 0
+
+    def __next__(self) -> Any:
+        self.taken += 1
+        return next(self.items)
+
+    def completed(self) -> Stream:
+        return self
+
+
 @dataclass
 class Cluster:
     """One machine of two cores, and what was asked of it."""
@@ -54,7 +68,7 @@ class Cluster:
 
     def _remote(self, trip: Trip, _baggage: Any) -> Any:
         self.trips.append(trip)
-        return self.script(trip)
+        return Stream(self.script(trip))
 
     def wait(self, streams: Sequence[Any], num_returns: int = 1, timeout: float = 0.0) -> tuple[list[Any], list[Any]]:
         time.sleep(0.001)
@@ -190,8 +204,7 @@ def test_a_machine_that_says_nothing_is_given_up(play: Play, monkeypatch: pytest
 
     def quiet(cluster: Cluster, streams: Sequence[Any], num_returns: int = 1, timeout: float = 0.0) -> Any:
         time.sleep(0.01)
-        new = [s for s in streams if s.gi_frame.f_lasti < 20]
-        return new, []
+        return [s for s in streams if s.taken == 0], []
 
     monkeypatch.setattr(Cluster, "wait", quiet)
     cluster, events = play([work("w", "a", timeout=0.01)], script, retries=0)

@@ -19,6 +19,7 @@ from conftest import Cli, Done
 
 ray = pytest.importorskip("ray")
 TOYS = Path(__file__).parents[2] / "toys"
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster for all
 MACHINE = {"object_store_memory": 80 * 2**20}
 
 
@@ -208,14 +209,15 @@ def test_interrupts_finish_what_runs_or_kill_it(run: Run, tmp_path: Path, times:
     words = write(
         tmp_path,
         "awkward",
-        "task: awkward\nmatrix: {model: {use: slow, steps: 1}, data: row, which: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}\n"
+        "task: awkward\nmatrix: {model: {use: slow, steps: 1}, data: row, which: [0, 1, 2, 3, 4, 5]}\n"
         f"metrics: [{{use: world, pause: 0.5}}, {hang if times == 2 else '{use: world, which: 1, pause: 0.5}'}]\n",
     )
 
     def interrupt() -> None:
-        for _ in range(times):
-            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        if times == 2:
             time.sleep(2.0)  # two signals in one wait would count as one
+            os.kill(os.getpid(), signal.SIGINT)
 
     file = tmp_path / "ray" / "far" / "records.jsonl"
     sender = when(lambda: lines(file) >= 1 and (times == 1 or len(list(trace.iterdir())) >= 3), interrupt)
@@ -224,11 +226,11 @@ def test_interrupts_finish_what_runs_or_kill_it(run: Run, tmp_path: Path, times:
     assert done.code == 130
     found = records(tmp_path / "ray")
     assert all(r["status"] == "ok" for r in found)
-    assert 1 <= len(found) < 20
+    assert 1 <= len(found) < 12
     if times == 1:
         assert len(found) % 2 == 0, "a job that ran was not finished"
         assert run(*words, "--device", "cpu").code == 0
-        assert len(values(tmp_path / "ray")) == 20
+        assert len(values(tmp_path / "ray")) == 12
     limit = time.monotonic() + 20
     while alive := [p.name for p in trace.iterdir() if psutil.pid_exists(int(p.name))]:
         assert time.monotonic() < limit, alive
