@@ -74,9 +74,7 @@ def _connect(ray: Any, address: str) -> None:
     ours: dict[str, Any] = {}
     if address == "local":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        ours = {
-            "num_cpus": cores, "object_store_memory": _OBJECTS, "include_dashboard": False, "_node_ip_address": "127.0.0.1",
-        }  # fmt: skip
+        ours = {"num_cpus": cores, "object_store_memory": _OBJECTS, "include_dashboard": False}
     # Ray sets a handler of its own that leaves at once; ours stops the run.
     before = signal.getsignal(signal.SIGTERM)
     try:
