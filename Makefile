@@ -10,7 +10,7 @@ leaderboard: $(VENV)/.suites
 	$(BIN)/lipbench run $(SUITES) --profile quick --results out
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
