@@ -19,7 +19,6 @@ from conftest import Cli, Done
 
 ray = pytest.importorskip("ray")
 TOYS = Path(__file__).parents[2] / "toys"
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster for all
 MACHINE = {"object_store_memory": 80 * 2**20}
 
 
