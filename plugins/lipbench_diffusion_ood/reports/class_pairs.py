@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANELS = 9
+PANELS = 6
 _MOST = 12
 """Classes along a side up to which the numbers are written into the squares."""
 
 
 def class_pairs(records: Sequence[Record]) -> dict[str, Figure]:
-    """A panel for each of the nine pairs of sets with the lowest value, of one detector: in-domain classes by foreign ones.
+    """A panel for each of the six pairs of sets with the lowest value, of one detector: in-domain classes by foreign ones.
 
     Args:
         records: In the order of the plan.
