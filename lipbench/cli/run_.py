@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -45,9 +46,9 @@ class _Interrupts:
     def __call__(self, _signal: int, _frame: FrameType | None) -> None:
         self.count += 1
         if self.count == 1:
-            from lipbench.execution.watch import say
-
-            say("stopping: running cells are finished first; press Ctrl-C again to stop at once")
+            # Not by sys.stderr: the signal may have come while that was being written, and no stream is entered twice.
+            with suppress(OSError):
+                os.write(2, b"stopping: running cells are finished first; press Ctrl-C again to stop at once\n")
 
     def now(self, _signal: int, _frame: FrameType | None) -> None:
         """What a scheduler or a closed terminal sends: kill what runs, with its children."""
