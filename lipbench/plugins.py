@@ -18,7 +18,7 @@ import pluggy
 
 from lipbench import __version__, hookspecs
 from lipbench.contract.components import KINDS, Component, Report
-from lipbench.contract.errors import PluginError, did_you_mean, in_words
+from lipbench.contract.errors import PluginError, UsageError, did_you_mean, in_words
 from lipbench.contract.execution import ExecutorDeclaration
 
 GROUP = "lipbench"
@@ -62,7 +62,7 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
     """Load all plugins that the options allow, each by itself.
 
     Raises:
-        PluginError: A plugin that was asked for by `--plugin`, or blocked by name, does not exist.
+        UsageError: A plugin that was asked for by `--plugin`, or blocked by name, does not exist or cannot be used.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -70,7 +70,7 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
     installed = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
     for name in options.blocked:
         if name not in {e.name for e in installed}:
-            raise PluginError(f"-p no:{name}: there is no such plugin; {did_you_mean(name, (e.name for e in installed))}")
+            raise UsageError(f"-p no:{name}: there is no such plugin; {did_you_mean(name, (e.name for e in installed))}")
     for point in installed if options.autoload else ():
         dist, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
         if point.name in options.blocked:
@@ -81,7 +81,7 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
     found.extend(_guarded(manager, _stem(place), place, "", place) for place in asked)
     for info in found[len(found) - len(asked) :]:
         if info.status == "broken":
-            raise PluginError(f"--plugin {info.distribution}: {info.reason}")
+            raise UsageError(f"--plugin {info.distribution}: {info.reason}")
     return found
 
 

@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from lipbench.contract.errors import LipbenchError
+from lipbench.contract.errors import UsageError
 from lipbench.contract.execution import Event, Work
 from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Record
@@ -29,7 +29,7 @@ class EventLog(Watcher):
         path: The file; made where it is missing, continued where it is there.
 
     Raises:
-        LipbenchError: It cannot be opened.
+        UsageError: It cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class EventLog(Watcher):
         try:
             self._out: FileIO | None = path.open("ab", buffering=0)
         except OSError as error:
-            raise LipbenchError(f"--log-json {path}: {error.strerror}; name a file that can be written") from error
+            raise UsageError(f"--log-json {path}: {error.strerror}; name a file that can be written") from error
         self._done = 0
         self._since: dict[str, float] = {}
         self._noted: dict[str, float] = {}

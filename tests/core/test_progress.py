@@ -228,7 +228,7 @@ def test_the_log_takes_few_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_log_that_cannot_be_written_is_said_before_the_run(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
     done = cli("run", suite(), "--plugin", toy, "--results", tmp_path / "out", "--log-json", tmp_path)
-    assert done.code == 1
+    assert done.code == 2
     assert done.err == f"error: --log-json {tmp_path}: Is a directory; name a file that can be written\n"
     assert not (tmp_path / "out").exists()
 
