@@ -66,6 +66,10 @@ class EventLog(Watcher):
         elif kind == "note" and now - self._noted.get(work.id, 0.0) >= NOTES_S:
             self._noted[work.id] = now
             self._write("note", work=work.id, text=data["text"])
+        elif kind == "again":
+            cell = data["cell"] if data["cell"] in work.cells else None
+            told = {name: data[name] for name in ("error", "seconds", "batch_scale")}
+            self._write("work_again", work=work.id, title=work.title, cell=cell, **told)
         elif kind in ("finished", "failed"):
             self._noted.pop(work.id, None)
             seconds = round(now - self._since.pop(work.id, now), 3)

@@ -89,9 +89,9 @@ class Work:
 class Event:
     """Something that happened to a work."""
 
-    kind: Literal["started", "cell", "note", "again", "finished", "failed"]
-    """`cell` carries a finished cell; `again` says that something is tried again and why; `failed` a fault of the whole work,
-    before or between its cells."""
+    kind: Literal["started", "cell", "note", "again", "waits", "finished", "failed"]
+    """`cell` carries a finished cell; `again` says that something is tried again and why; `waits` that the rest of a work waits
+    for another worker, because its own was lost or spent; `failed` a fault of the whole work, before or between its cells."""
     work: Work
     data: Mapping[str, Any] = field(default_factory=dict)
 
