@@ -62,7 +62,8 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
     """Load all plugins that the options allow, each by itself.
 
     Raises:
-        UsageError: A plugin that was asked for by `--plugin`, or blocked by name, does not exist or cannot be used.
+        UsageError: A file that was asked for by `--plugin`, or a plugin that was blocked by name, does not exist.
+        PluginError: A plugin that was asked for by `--plugin` is broken.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -78,10 +79,13 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
         else:
             found.append(_guarded(manager, point.name, dist, version, point))
     asked = list(dict.fromkeys(options.extra))
+    for place in asked:
+        if place.endswith(".py") and not Path(place).is_file():
+            raise UsageError(f"--plugin {place}: there is no such file")
     found.extend(_guarded(manager, _stem(place), place, "", place) for place in asked)
     for info in found[len(found) - len(asked) :]:
         if info.status == "broken":
-            raise UsageError(f"--plugin {info.distribution}: {info.reason}")
+            raise PluginError(f"--plugin {info.distribution}: {info.reason}")
     return found
 
 
