@@ -18,7 +18,7 @@ import pluggy
 
 from lipbench import __version__, hookspecs
 from lipbench.contract.components import KINDS, Component, Report
-from lipbench.contract.errors import PluginError, did_you_mean, in_words
+from lipbench.contract.errors import PluginError, UsageError, did_you_mean, in_words
 from lipbench.contract.execution import ExecutorDeclaration
 
 GROUP = "lipbench"
@@ -62,7 +62,8 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
     """Load all plugins that the options allow, each by itself.
 
     Raises:
-        PluginError: A plugin that was asked for by `--plugin`, or blocked by name, does not exist.
+        UsageError: A file that was asked for by `--plugin`, or a plugin that was blocked by name, does not exist.
+        PluginError: A plugin that was asked for by `--plugin` is broken.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -70,7 +71,7 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
     installed = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
     for name in options.blocked:
         if name not in {e.name for e in installed}:
-            raise PluginError(f"-p no:{name}: there is no such plugin; {did_you_mean(name, (e.name for e in installed))}")
+            raise UsageError(f"-p no:{name}: there is no such plugin; {did_you_mean(name, (e.name for e in installed))}")
     for point in installed if options.autoload else ():
         dist, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
         if point.name in options.blocked:
@@ -78,6 +79,9 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
         else:
             found.append(_guarded(manager, point.name, dist, version, point))
     asked = list(dict.fromkeys(options.extra))
+    for place in asked:
+        if place.endswith(".py") and not Path(place).is_file():
+            raise UsageError(f"--plugin {place}: there is no such file")
     found.extend(_guarded(manager, _stem(place), place, "", place) for place in asked)
     for info in found[len(found) - len(asked) :]:
         if info.status == "broken":

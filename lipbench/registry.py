@@ -14,7 +14,7 @@ from typing import Any
 
 from lipbench import __version__
 from lipbench.contract.components import KINDS, Component, Kind
-from lipbench.contract.errors import PluginError, did_you_mean, in_words
+from lipbench.contract.errors import PluginError, UsageError, did_you_mean, in_words
 from lipbench.contract.execution import Executor, ExecutorDeclaration
 from lipbench.files import canonical, write_atomic
 from lipbench.fingerprint import closure, code_fingerprint, digest, module_file, stamp
@@ -130,11 +130,12 @@ class Registry:
         """Import the class of an executor.
 
         Raises:
-            PluginError: There is none of this name, two plugins claim it, or it cannot be imported.
+            UsageError: There is none of this name.
+            PluginError: Two plugins claim it, or it cannot be imported.
         """
         wanted = [(e, p) for e, p in self.executors() if e.name == name]
         if not wanted:
-            raise PluginError(f"there is no executor {name!r}; {did_you_mean(name, (e.name for e, _ in self.executors()))}")
+            raise UsageError(f"there is no executor {name!r}; {did_you_mean(name, (e.name for e, _ in self.executors()))}")
         if len(wanted) > 1:
             raise PluginError(
                 f"executor {name!r} is claimed by plugins {' and '.join(p.name for _, p in wanted)}; block one with -p no:NAME"

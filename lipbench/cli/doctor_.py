@@ -30,9 +30,9 @@ def command(results: Path, **chosen: Any) -> None:
 
     registry = load_registry(read_plugin_options(**chosen))
     _machine(registry)
-    broken = _plugins(registry)
+    broken, threads = _plugins(registry)
     warnings = 0
-    for trouble in troubles(results):
+    for trouble in troubles(results, threads):
         click.echo(f"{'broken' if trouble.broken else 'warning'}: {trouble.words}")
         broken, warnings = broken + trouble.broken, warnings + (not trouble.broken)
     registry.save()
@@ -67,20 +67,22 @@ def _machine(registry: Registry) -> None:
     click.echo(f"cache: {cache_file()}")
 
 
-def _plugins(registry: Registry) -> int:
-    """Say what became of each plugin and component; the number of broken ones."""
+def _plugins(registry: Registry) -> tuple[int, dict[str, int]]:
+    """Say what became of each plugin and component; the number of broken ones, and how many threads jobs of each task use."""
     from lipbench.contract.components import KINDS
     from lipbench.contract.errors import PluginError
 
-    wrong = 0
+    wrong, threads = 0, {}
     for plugin in registry.plugins:
         click.echo(f"plugin {plugin.name} ({plugin.distribution} {plugin.version}): {plugin.status} {plugin.reason}".rstrip())
         wrong += plugin.status == "broken"
     for kind in KINDS:
         for entry in registry.all(kind):
             try:
-                registry.describe(entry)
+                facts = registry.describe(entry)
+                if kind == "task":
+                    threads[entry.component.name] = facts["cpus"]
             except PluginError as error:
                 click.echo(f"broken: {error}")
                 wrong += 1
-    return wrong
+    return wrong, threads

@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from lipbench.contract.errors import LipbenchError
+from lipbench.contract.errors import UsageError
 from lipbench.contract.execution import Event, Work
 from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Record
@@ -29,7 +29,7 @@ class EventLog(Watcher):
         path: The file; made where it is missing, continued where it is there.
 
     Raises:
-        LipbenchError: It cannot be opened.
+        UsageError: It cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class EventLog(Watcher):
         try:
             self._out: FileIO | None = path.open("ab", buffering=0)
         except OSError as error:
-            raise LipbenchError(f"--log-json {path}: {error.strerror}; name a file that can be written") from error
+            raise UsageError(f"--log-json {path}: {error.strerror}; name a file that can be written") from error
         self._done = 0
         self._since: dict[str, float] = {}
         self._noted: dict[str, float] = {}
@@ -66,6 +66,10 @@ class EventLog(Watcher):
         elif kind == "note" and now - self._noted.get(work.id, 0.0) >= NOTES_S:
             self._noted[work.id] = now
             self._write("note", work=work.id, text=data["text"])
+        elif kind == "again":
+            cell = data["cell"] if data["cell"] in work.cells else None
+            told = {name: data[name] for name in ("error", "seconds", "batch_scale")}
+            self._write("work_again", work=work.id, title=work.title, cell=cell, **told)
         elif kind in ("finished", "failed"):
             self._noted.pop(work.id, None)
             seconds = round(now - self._since.pop(work.id, now), 3)

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lipbench.contract.errors import LipbenchError
+from lipbench.contract.errors import LipbenchError, PluginError, UsageError
 from lipbench.plugins import PluginOptions
+
+if TYPE_CHECKING:
+    from lipbench.execution.artifacts import Artifacts
+    from lipbench.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -90,10 +94,43 @@ def read_plugin_options(plugins: tuple[str, ...], blocked: tuple[str, ...], no_p
     """Plugin options from the command line.
 
     Raises:
-        LipbenchError: `-p` without `no:`.
+        UsageError: `-p` without `no:`.
     """
     for item in blocked:
         if not item.startswith("no:"):
-            raise LipbenchError(f"-p {item}: write -p no:NAME to block a plugin")
+            raise UsageError(f"-p {item}: write -p no:NAME to block a plugin")
     places = tuple(str(Path(p).resolve()) if p.endswith(".py") else p for p in plugins)
     return PluginOptions(extra=places, blocked=tuple(b[3:] for b in blocked), autoload=not no_plugins)
+
+
+def read_place_options(registry: Registry, executor: str, device: str, address: str | None) -> str:
+    """The class of device that a run would be on.
+
+    Raises:
+        UsageError: There is no such executor, device or address.
+        PluginError: The executor cannot be loaded.
+    """
+    try:
+        return registry.load_executor(executor).device_class(device, address)
+    except (PluginError, UsageError):
+        raise
+    except LipbenchError as error:
+        raise UsageError(str(error)) from error
+
+
+def read_artifacts_option(artifacts: str | None, results: Path) -> Artifacts:
+    """Fits and shared steps that are there.
+
+    Raises:
+        UsageError: `--artifacts` is no folder, or a URL that cannot be used.
+    """
+    from lipbench.execution.mirror import artifacts_at
+    from lipbench.execution.runner import ARTIFACTS
+
+    place = Path(artifacts) if artifacts is not None and "://" not in artifacts else None
+    if place is not None and place.exists() and not place.is_dir():
+        raise UsageError(f"--artifacts {artifacts}: this is a file; name a folder")
+    try:
+        return artifacts_at(artifacts or results / ARTIFACTS)
+    except LipbenchError as error:
+        raise UsageError(f"--artifacts {error}") from error

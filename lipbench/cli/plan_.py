@@ -14,6 +14,8 @@ from lipbench.cli.options import (
     artifacts_option,
     place_options,
     plugin_options,
+    read_artifacts_option,
+    read_place_options,
     read_plugin_options,
     results_option,
     suite_options,
@@ -48,16 +50,16 @@ def command(
     **chosen: Any,
 ) -> None:
     """Nothing is computed and nothing is written."""
-    from lipbench.execution.mirror import artifacts_at
-    from lipbench.execution.runner import ARTIFACTS, missing_cells
+    from lipbench.execution.runner import missing_cells
+    from lipbench.execution.work import to_make
     from lipbench.registry import load_registry
     from lipbench.results.store import read_history
     from lipbench.suite.load import load_suite
     from lipbench.suite.plan import make_plan
 
     registry = load_registry(read_plugin_options(**chosen))
-    found = artifacts_at(artifacts or results / ARTIFACTS)
-    kind = registry.load_executor(executor).device_class(device, address)
+    found = read_artifacts_option(artifacts, results)
+    kind = read_place_options(registry, executor, device, address)
     for file in suites:
         suite = load_suite(file, profile, settings)
         plan = make_plan(suite, registry, kind, select)
@@ -67,7 +69,7 @@ def command(
         if as_json:
             _print_json(plan, new, where)
         else:
-            _print(plan, new, where, found)
+            _print(plan, new, where, to_make(plan, missing, found.has))
     registry.save()
 
 
@@ -103,7 +105,7 @@ def _print_json(plan: Plan, new: Set[str], where: Mapping[str, str]) -> None:
         click.echo(json.dumps(line, ensure_ascii=False))
 
 
-def _print(plan: Plan, new: Set[str], where: Mapping[str, str], artifacts: Artifacts) -> None:
+def _print(plan: Plan, new: Set[str], where: Mapping[str, str], absent: Set[str]) -> None:
     several = len(set(where.values())) > 1
     place = {name: f" on {device}" if several else "" for name, device in where.items()}
     total = todo = 0
@@ -112,8 +114,8 @@ def _print(plan: Plan, new: Set[str], where: Mapping[str, str], artifacts: Artif
         total, todo = total + len(job.cells), todo + sum(wanted)
         marks = " ".join(f"{'+' if w else '='}{c.metric.label}" for c, w in zip(job.cells, wanted, strict=True))
         click.echo(f"{job.title()}{place.get(job.id, '')}\n    {marks}")
-    fits = [fit for fit in plan.fits.values() if not artifacts.has(fit.id)]
-    steps = [step for step in plan.steps.values() if not artifacts.has(step.id)]
+    fits = [fit for fit in plan.fits.values() if fit.id in absent]
+    steps = [step for step in plan.steps.values() if step.id in absent]
     for fit in fits:
         click.echo(f"fit {fit.model.label} on {fit.data.label} · seed {fit.seed}{place.get(fit.id, '')}")
     for step in steps:

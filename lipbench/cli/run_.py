@@ -19,6 +19,8 @@ from lipbench.cli.options import (
     artifacts_option,
     place_options,
     plugin_options,
+    read_artifacts_option,
+    read_place_options,
     read_plugin_options,
     results_option,
     suite_options,
@@ -113,7 +115,11 @@ def command(
     no_plots: bool,
     **chosen: Any,
 ) -> None:
-    """Writes DIR/<suite>/records.jsonl. What is there already is not computed again; a run that was cut off goes on."""
+    """Writes DIR/<suite>/records.jsonl. What is there already is not computed again; a run that was cut off goes on.
+
+    Exit codes: 0 all is well, 1 a cell failed, records contradict each other, or something is broken, 2 wrong usage or a
+    wrong suite, 130 interrupted.
+    """
     from lipbench.execution.runner import RunOptions, run_suite
     from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
@@ -125,7 +131,8 @@ def command(
         results=results, artifacts=artifacts, plugins=plugins, executor=executor, address=address, device=device, workers=workers,
         timeout=timeout, retries=retries, on_held=_Patience(interrupts) if wait else None, select=select,
     )  # fmt: skip
-    registry.load_executor(executor).device_class(device, address)  # says now what is wrong with them
+    read_place_options(registry, executor, device, address)  # says now what is wrong with them
+    read_artifacts_option(artifacts, results)
     before = signal.signal(signal.SIGINT, interrupts)
     signal.signal(signal.SIGTERM, interrupts.now)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks to go on when the terminal is closed

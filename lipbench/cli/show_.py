@@ -10,7 +10,7 @@ import click
 
 from lipbench.cli.options import plugin_options, read_plugin_options
 from lipbench.contract.components import KINDS
-from lipbench.contract.errors import PluginError, did_you_mean
+from lipbench.contract.errors import UsageError, did_you_mean
 
 
 @click.command()
@@ -27,7 +27,7 @@ def command(name: str, as_json: bool, **chosen: Any) -> None:
     found = [(kind, registry.get(kind, name)) for kind in KINDS if bare in registry.names(kind)]
     if not found:
         known = [n for kind in KINDS for n in registry.names(kind)]
-        raise PluginError(f"there is no component {name!r}; {did_you_mean(name, known)}")
+        raise UsageError(f"there is no component {name!r}; {did_you_mean(name, known)}")
     for kind, entry in found:
         facts = registry.describe(entry)
         if as_json:

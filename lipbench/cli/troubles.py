@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import statistics
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,10 @@ class Trouble:
     """False where runs work but are slow, or where something else is only worth a word."""
 
 
-def troubles(results: Path) -> Iterator[Trouble]:
-    """All that is found on this machine and in a folder of results."""
+def troubles(results: Path, threads: Mapping[str, int]) -> Iterator[Trouble]:
+    """All that is found on this machine and in a folder of results; for `threads` see `thread_troubles`."""
     yield from gpu_troubles()
-    yield from thread_troubles()
+    yield from thread_troubles(threads)
     yield from disk_troubles(results)
     yield from lock_troubles(results)
 
@@ -83,21 +84,23 @@ def ask_torch() -> str | None:
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
 
 
-def thread_troubles() -> Iterator[Trouble]:
-    """More threads than cores."""
-    cores, workers = machine.cores(), machine.visible_cores()
-    if workers > max(1.0, cores):
-        yield Trouble(
-            f"{workers} cores are visible, but this container may use {cores:g}: write --workers {max(1, int(cores))}", False
-        )
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        said = machine.environment().get(name, "")
-        if said.isdecimal() and int(said) > 1 and int(said) * workers > cores:
+def thread_troubles(threads: Mapping[str, int]) -> Iterator[Trouble]:
+    """More threads than cores. What other variables say of threads does not count: workers set their own number.
+
+    Args:
+        threads: Task to the threads that a job of it uses.
+    """
+    cores = max(1, math.ceil(machine.cores()))
+    for task, count in threads.items():
+        if count > cores:
             yield Trouble(
-                f"{name}={said} in each of {workers} workers makes {int(said) * workers} threads for {cores:g} cores: "
-                f"write export {name}=1",
+                f"a job of task {task!r} uses {count} threads, but here are {cores} cores: its jobs run one at a time, and slowly",
                 False,
             )
+    for name in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"):
+        said = machine.environment().get(name, "")
+        if said and said.lower() != "false":
+            yield Trouble(f"{name}={said} binds the threads of all workers to the same cores: write unset {name}", False)
 
 
 def disk_troubles(results: Path) -> Iterator[Trouble]:

@@ -46,6 +46,10 @@ class SuiteError(LipbenchError):
         self.message, self.file, self.line = message, file, line
 
 
+class UsageError(SuiteError):
+    """The command line names what cannot be or is not there; as with a suite, nothing was run and the exit code is 2."""
+
+
 class AbsentData(SuiteError):
     """A component of a suite is right, but a file that it reads is missing or cannot be read."""
 

@@ -13,6 +13,9 @@ from typing import Any, Literal
 MEMORY = r"^[0-9]+(\.[0-9]+)? (MiB|GiB)$"
 """How an amount of memory is written, such as `4 GiB`."""
 
+MOST_MEMORY = 2**50
+"""Bytes; what is more is a slip of the pen."""
+
 
 def in_bytes(memory: str) -> int:
     """Bytes of an amount of memory.
@@ -21,12 +24,15 @@ def in_bytes(memory: str) -> int:
     1610612736
 
     Raises:
-        ValueError: It is not written as `MEMORY` says.
+        ValueError: It is not written as `MEMORY` says, or is less than 1 MiB or more than `MOST_MEMORY`.
     """
     if not re.match(MEMORY, memory):
         raise ValueError("an amount of memory is written 512 MiB or 4 GiB")
     number, unit = memory.split()
-    return int(float(number) * (2**20 if unit == "MiB" else 2**30))
+    amount = float(number) * (2**20 if unit == "MiB" else 2**30)
+    if not 2**20 <= amount <= MOST_MEMORY:
+        raise ValueError("an amount of memory must be from 1 MiB to 1048576 GiB")
+    return int(amount)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +89,9 @@ class Work:
 class Event:
     """Something that happened to a work."""
 
-    kind: Literal["started", "cell", "note", "again", "finished", "failed"]
-    """`cell` carries a finished cell; `again` says that something is tried again and why; `failed` a fault of the whole work,
-    before or between its cells."""
+    kind: Literal["started", "cell", "note", "again", "waits", "finished", "failed"]
+    """`cell` carries a finished cell; `again` says that something is tried again and why; `waits` that the rest of a work waits
+    for another worker, because its own was lost or spent; `failed` a fault of the whole work, before or between its cells."""
     work: Work
     data: Mapping[str, Any] = field(default_factory=dict)
 

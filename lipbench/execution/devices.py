@@ -4,15 +4,9 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
-import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-
-import psutil
 
 from lipbench.contract.errors import LipbenchError
 from lipbench.contract.execution import Resources
@@ -37,42 +31,11 @@ class Machine:
 def detect() -> Machine:
     """Look at this machine; what the process may not use, by affinity, control group or visibility, does not count."""
     return Machine(
-        gpus=_gpus(),
+        gpus=machine.visible_gpus(),
         mps=sys.platform == "darwin" and platform.machine() == "arm64",
-        cores=_cores(),
-        memory=_memory(),
+        cores=math.ceil(machine.cores()),
+        memory=machine.memory_bytes(),
     )
-
-
-def _gpus() -> tuple[str, ...]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return tuple(v.strip() for v in visible.split(",") if v.strip() not in ("", "-1"))
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return ()
-    try:
-        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return tuple(str(i) for i in range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines())))
-
-
-def _cores() -> int:
-    return math.ceil(machine.cores())
-
-
-def _memory() -> int:
-    total, limit = psutil.virtual_memory().total, _group("memory.max")
-    return min(total, int(limit)) if limit.isdigit() else total
-
-
-def _group(name: str) -> str:
-    """A limit of the control group that a container lives in; empty where there is none."""
-    try:
-        return (Path("/sys/fs/cgroup") / name).read_text().strip()
-    except OSError:
-        return ""
 
 
 def device_class(wanted: str, machine: Machine) -> str:

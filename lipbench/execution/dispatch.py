@@ -189,6 +189,7 @@ class Dispatch:
         work = attempt.work
         if left:
             self._queue(work.only(left), 0.0)
+            self._emit(Event(kind="waits", work=work.only(left)))
         for scale, cells in attempt.again.items():
             self._split += 1
             # A name of its own, because another part of the job may run meanwhile.

@@ -94,7 +94,7 @@ class _Far:
         try:
             self._system, self._root = url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise LipbenchError(f"artifacts at {url}: {error}; write a folder, or a URL that fsspec knows") from error
+            raise LipbenchError(f"{url}: {error}; write a folder, or a URL that fsspec knows") from error
 
     def names(self) -> frozenset[str]:
         """What is there."""

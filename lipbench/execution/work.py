@@ -30,20 +30,25 @@ def make_works(
         durations: How long they will take.
         timeout: Instead of the plan's; None for that.
     """
+    absent = to_make(plan, missing, has_artifact)
+    works = [_fit_work(plan, fit, durations) for fit in plan.fits.values() if fit.id in absent]
+    works += [_step_work(plan, step, absent, durations) for step in plan.steps.values() if step.id in absent]
+    for job, cells in missing:
+        if cells:
+            needs = absent.intersection(job.fits.values()) | absent.intersection(job.stages.values())
+            works.append(_job_work(plan, job, cells, frozenset(needs), durations))
+    return works if timeout is None else [replace(work, timeout=timeout) for work in works]
+
+
+def to_make(plan: Plan, missing: Sequence[tuple[Job, Sequence[str]]], has_artifact: Callable[[str], bool]) -> set[str]:
+    """Ids of the fits and steps that the missing cells need and that are not stored; see `make_works`."""
     wanted = [job for job, cells in missing if cells]
     steps = {s for job in wanted for s in job.stages.values() if not has_artifact(s)}
     for step in reversed(list(plan.steps.values())):
         if step.id in steps:
             steps |= {s for s in step.steps.values() if not has_artifact(s)}
     needed = {f for job in wanted for f in job.fits.values()} | {f for s in steps for f in plan.steps[s].fits.values()}
-    absent = {fit for fit in needed if not has_artifact(fit)} | steps
-    works = [_fit_work(plan, fit, durations) for fit in plan.fits.values() if fit.id in absent]
-    works += [_step_work(plan, step, absent, durations) for step in plan.steps.values() if step.id in steps]
-    for job, cells in missing:
-        if cells:
-            needs = absent.intersection(job.fits.values()) | absent.intersection(job.stages.values())
-            works.append(_job_work(plan, job, cells, frozenset(needs), durations))
-    return works if timeout is None else [replace(work, timeout=timeout) for work in works]
+    return {fit for fit in needed if not has_artifact(fit)} | steps
 
 
 def _fit_work(plan: Plan, fit: Fit, durations: Durations) -> Work:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine is: processor, memory, GPUs and their driver, read from files of the system in a few milliseconds."""
+"""What this machine is: processor, memory, GPUs and their driver, asked without importing torch or starting CUDA."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import importlib.util
 import os
 import platform
 import re
+import shutil
+import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 NVIDIA = Path("/proc/driver/nvidia")
+CONTAINER = Path("/sys/fs/cgroup")
+"""Limits of the control group that a container lives in."""
 ENVIRONMENT = (
-    "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "MKL_CBWR", "MKL_NUM_THREADS",
-    "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED",
+    "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "GOMP_CPU_AFFINITY", "MKL_CBWR", "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS", "OMP_PLACES", "OMP_PROC_BIND", "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED",
     "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ENABLE_MPS_FALLBACK", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )  # fmt: skip
 """Variables that change numbers, speed or devices. No other is ever recorded: some hold secrets, some name people."""
@@ -55,25 +60,23 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def visible_cores() -> int:
-    """CPU cores that this process may run on, as the local executor counts them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def cores() -> float:
-    """CPU cores that this process gets: those that it sees, less what its container does not give."""
-    allowed = float(visible_cores())
+    """CPU cores that this process gets: those that it may run on, less what its container does not give."""
+    allowed = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = (CONTAINER / "cpu.max").read_text().split()
         allowed = min(allowed, int(quota) / int(period))
     return allowed
 
 
 def memory_bytes() -> int:
-    """Main memory of the machine."""
+    """Main memory that this process gets: that of the machine, less what its container does not give."""
     import psutil
 
-    return int(psutil.virtual_memory().total)
+    total = int(psutil.virtual_memory().total)
+    with suppress(OSError, ValueError):
+        return min(total, int((CONTAINER / "memory.max").read_text()))
+    return total
 
 
 def environment() -> dict[str, str]:
@@ -82,16 +85,39 @@ def environment() -> dict[str, str]:
 
 
 def gpus() -> Gpus:
-    """What the NVIDIA driver says, without starting CUDA."""
-    names = []
+    """What the NVIDIA driver says of all GPUs that its tool lists or, where that is not there, of those of the machine."""
+    names = list(_listed(shutil.which("nvidia-smi")))
     with suppress(OSError):
-        for info in sorted((NVIDIA / "gpus").glob("*/information")):
+        for info in () if names else sorted((NVIDIA / "gpus").glob("*/information")):
             names += re.findall(r"^Model:\s*(.+?)\s*$", info.read_text(), flags=re.M)
     driver = None
     with suppress(OSError):
         found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", (NVIDIA / "version").read_text())
         driver = found[1] if found else None
     return Gpus(names=tuple(names), driver=driver, cuda=_driver_cuda())
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU that this process may use.
+
+    What the driver's files say does not count: in a container they show GPUs of the machine that it cannot reach.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return tuple(v.strip() for v in visible.split(",") if v.strip() not in ("", "-1"))
+    return tuple(map(str, range(len(_listed(shutil.which("nvidia-smi"))))))
+
+
+@cache
+def _listed(tool: str | None) -> tuple[str, ...]:
+    """Names of the GPUs that nvidia-smi lists; it may take a second, so it is asked once."""
+    if tool is None:
+        return ()
+    try:
+        said = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False).stdout  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(re.findall(r"^GPU \d+: (.+?)(?: \(UUID: .*)?$", said, flags=re.M))
 
 
 def _driver_cuda() -> tuple[int, int] | None:

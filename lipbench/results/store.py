@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from lipbench.contract.errors import StoreError
+from lipbench.contract.errors import StoreError, UsageError
 from lipbench.contract.values import Record, Status
 from lipbench.files import sync_folder, write_atomic
 from lipbench.results.lines import check_line, read_line, write_line
@@ -128,7 +128,8 @@ class Store:
         on_held: Waits for another run that holds it: called with who that is, twice a second; what it raises ends the wait.
 
     Raises:
-        StoreError: It cannot be written, or another run holds it and nobody waits (the message says who).
+        UsageError: It cannot be written.
+        StoreError: Another run holds it and nobody waits (the message says who).
     """
 
     def __init__(self, folder: Path, on_held: Callable[[str], None] | None = None) -> None:
@@ -150,7 +151,7 @@ class Store:
             self._out = self.path.open("ab", buffering=0)
             sync_folder(self.folder)
         except OSError as error:
-            raise StoreError(
+            raise UsageError(
                 f"{self.folder} cannot be written: {error.strerror}; choose another folder by --results"
             ) from error
         return self

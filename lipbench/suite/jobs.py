@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lipbench.files import canonical
+from lipbench.fingerprint import digest
 from lipbench.suite.limits import Limits
-from lipbench.suite.load import Suite
+from lipbench.suite.load import FORMAT, Suite
 from lipbench.suite.stages import Step
 from lipbench.suite.uses import Use
 
@@ -92,3 +94,30 @@ class Plan:
     def cells(self) -> Iterator[tuple[Job, Cell]]:
         """Every cell with its job, in order."""
         return ((job, cell) for job in self.jobs for cell in job.cells)
+
+
+def device_key(device: str, threads: int | None) -> str:
+    """What ids say of where a value comes from.
+
+    Args:
+        device: Class of the device.
+        threads: `Limits.threads`; another number can change the last bits of a value, like another class of device.
+    """
+    return device if threads is None else f"{device}, {threads} threads"
+
+
+def cell_id(job: str, metric: str, params: Mapping[str, Any], code: str) -> str:
+    """Id of a cell: what the job's id covers, and name, parameters and code of the metric."""
+    return digest(job, f"{metric}{canonical(params)}", code)
+
+
+def job_id(device: str, seed: int, task: Sequence[Any], roles: Mapping[str, Sequence[Any]]) -> str:
+    """Id of a job.
+
+    Args:
+        device: As `device_key` says.
+        seed: Its seed.
+        task: Name, parameters and code of the task.
+        roles: Role to name, parameters and code of its component, and the fingerprint of the files that this reads.
+    """
+    return digest(canonical({"format": FORMAT, "device": device, "seed": seed, "task": task, "roles": roles}))

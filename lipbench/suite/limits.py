@@ -16,7 +16,7 @@ TIMEOUT_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Part of a plan, and of no id."""
+    """Part of a plan and, but for one, of no id."""
 
     resources: Resources
     """What each job and each step asks for."""
@@ -24,8 +24,8 @@ class Limits:
     """What each fit asks for: one thread, where the suite does not set another number than the task's."""
     timeout: float
     """Seconds that one fit, one step, one evidence or one metric may take."""
-    own_threads: bool
-    """Whether the suite sets another number of threads than the task's."""
+    threads: int | None
+    """What the suite sets, where that is not the task's number of threads; the one limit that enters ids."""
 
 
 def limits_of(suite: Suite, facts: Mapping[str, Any]) -> Limits:
@@ -41,10 +41,10 @@ def limits_of(suite: Suite, facts: Mapping[str, Any]) -> Limits:
         gpus=asked.gpus or facts["gpus"],
         memory=in_bytes(asked.memory) if asked.memory else facts["memory"],
     )
-    own = resources.cpus != facts["cpus"]
+    threads = None if resources.cpus == facts["cpus"] else resources.cpus
     return Limits(
         resources=resources,
-        fit_resources=replace(resources, cpus=resources.cpus if own else 1),
+        fit_resources=replace(resources, cpus=threads or 1),
         timeout=suite.spec.timeout or facts["timeout"] or TIMEOUT_S,
-        own_threads=own,
+        threads=threads,
     )

@@ -14,7 +14,7 @@ from lipbench.files import canonical
 from lipbench.fingerprint import digest
 from lipbench.registry import Registry
 from lipbench.suite.data import data_fingerprint
-from lipbench.suite.jobs import Cell, Fit, Job, Plan
+from lipbench.suite.jobs import Cell, Fit, Job, Plan, cell_id, device_key, job_id
 from lipbench.suite.limits import limits_of
 from lipbench.suite.load import FORMAT, Suite
 from lipbench.suite.shown import check_leaderboard
@@ -52,9 +52,7 @@ def make_plan(
             )
     planner = _Planner(suite, registry, device, _parse_select(select), absent)
     limits = limits_of(suite, planner.facts)
-    if limits.own_threads:
-        # Another number of threads can change the last bits of a value, like another class of device.
-        planner.device = f"{device}, {limits.resources.cpus} threads"
+    planner.device = device_key(device, limits.threads)
     jobs = _merged(planner.jobs())
     roles = {*planner.facts["roles"], *planner.facts["schema"].get("properties", {})}
     check_leaderboard(suite, roles, planner.metrics)
@@ -233,26 +231,17 @@ class _Planner:
         task = self.with_params(varying)
         data = {role: read for role, use in roles.items() if (read := self.data(use))}
         builds, fits = self.built(roles, data, seed)
-        job_id = digest(
-            canonical(
-                {
-                    "format": FORMAT,
-                    "device": self.device,
-                    "seed": seed,
-                    "task": [task.name, task.params, task.code],
-                    "roles": {r: [u.name, u.params, u.code, data.get(r, "")] for r, u in roles.items()},
-                }
-            )
-        )
+        contents = {r: [u.name, u.params, u.code, data.get(r, "")] for r, u in roles.items()}
+        job = job_id(self.device, seed, [task.name, task.params, task.code], contents)
         attributes = {role: self.registry.describe(use.entry)["attributes"] for role, use in roles.items()}
         point_ = Point(
             device=self.device, seed=seed, task=task, roles=roles, data=data, builds=builds, fits=fits, attributes=attributes
         )
         stages, steps = steps_of(self.facts, point_)
         self.steps |= steps
-        cells = tuple(Cell(id=digest(job_id, m.identity, m.code), metric=m) for m in metrics)
+        cells = tuple(Cell(id=cell_id(job, m.name, m.params, m.code), metric=m) for m in metrics)
         return Job(
-            id=job_id, task=task, roles=roles, data=data, fits=fits, builds=builds, stages=stages, seed=seed, cells=cells,
+            id=job, task=task, roles=roles, data=data, fits=fits, builds=builds, stages=stages, seed=seed, cells=cells,
             shared=self.facts["shared"], varying=varying, blocks=blocks,
         )  # fmt: skip
 

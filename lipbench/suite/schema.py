@@ -56,8 +56,8 @@ class ResourcesSpec(_Strict):
 
     cpus: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
     """Threads. Another number than the task's can change the last bits of a value, so it changes all ids."""
-    gpus: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of a GPU: at 0.5 two jobs run on each."""
+    gpus: Annotated[float, Field(strict=True, ge=0.01, le=1, allow_inf_nan=False)] | None = None
+    """Share of a GPU, from 0.01: at 0.5 two jobs run on each."""
     memory: Annotated[str, Field(json_schema_extra={"pattern": MEMORY}), AfterValidator(_amount)] | None = None
     """Main memory, such as `4 GiB`."""
 

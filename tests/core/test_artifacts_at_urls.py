@@ -98,7 +98,9 @@ def test_a_url_that_cannot_be_used_is_one_line(cli: Cli, toy: Path, tmp_path: Pa
     (tmp_path / "s.yaml").write_text(
         "lipbench: 1\nsuite: s\ntask: multiply\nmatrix: {model: fixed, data: numbers}\nmetrics: [mean]\n"
     )
-    done = cli("run", tmp_path / "s.yaml", "--plugin", toy, "--results", tmp_path, "--artifacts", place)
-    assert done.code == 1
-    assert place in done.err
-    assert len(done.err.strip().splitlines()) == 1
+    for command in ("run", "plan"):
+        done = cli(command, tmp_path / "s.yaml", "--plugin", toy, "--results", tmp_path / "out", "--artifacts", place)
+        assert done.code == 2
+        assert done.err.startswith(f"error: --artifacts {place}: ")
+        assert len(done.err.strip().splitlines()) == 1
+        assert not (tmp_path / "out").exists()

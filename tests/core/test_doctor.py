@@ -17,6 +17,7 @@ from conftest import Cli, Done
 from filelock import FileLock
 
 from lipbench.cli import troubles
+from lipbench.execution import devices
 from lipbench.results import machine
 from lipbench.results.machine import Gpus, Torch
 
@@ -28,13 +29,13 @@ def doctor(cli: Cli, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """`lipbench doctor` on a sound machine of 4 cores without a GPU, but for what is said otherwise."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
-    def call(results: Path | None = None, **facts: Any) -> Done:
+    def call(results: Path | None = None, plugin: Path = toy, **facts: Any) -> Done:
         sound: dict[str, Any] = {
-            "gpus": Gpus(), "installed_torch": Torch(version="2.13.0", cuda=(13, 0)), "cores": 4.0, "visible_cores": 4, "environment": {},
+            "gpus": Gpus(), "installed_torch": Torch(version="2.13.0", cuda=(13, 0)), "cores": 4.0, "environment": {},
         }  # fmt: skip
         for name, value in (sound | facts).items():
             monkeypatch.setattr(machine, name, lambda value=value: value)
-        return cli("doctor", "--no-plugins", "--plugin", toy, "--results", results or tmp_path)
+        return cli("doctor", "--no-plugins", "--plugin", plugin, "--results", results or tmp_path)
 
     return call
 
@@ -89,15 +90,46 @@ def test_a_torch_that_sees_no_gpu_says_why(doctor: Doctor, monkeypatch: pytest.M
     assert done.code == 0
 
 
-def test_too_many_threads(doctor: Doctor) -> None:
-    done = doctor(environment={"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "many"})
-    assert lines(done) == [
-        "warning: OMP_NUM_THREADS=4 in each of 4 workers makes 16 threads for 4 cores: write export OMP_NUM_THREADS=1"
-    ]
+@pytest.mark.parametrize("name", ["OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"])
+def test_threads_that_are_bound(doctor: Doctor, name: str) -> None:
+    done = doctor(environment={name: "cores"})
+    assert lines(done) == [f"warning: {name}=cores binds the threads of all workers to the same cores: write unset {name}"]
     assert done.code == 0
     assert done.out.splitlines()[-1] == "0 broken, 1 warning"
-    done = doctor(cores=1.5, visible_cores=64)
-    assert lines(done) == ["warning: 64 cores are visible, but this container may use 1.5: write --workers 1"]
+
+
+def test_what_the_executor_sees_to_itself_is_no_trouble(doctor: Doctor) -> None:
+    # Workers set their number of threads, and what a container does not give is not counted as cores.
+    assert lines(doctor(environment={"OMP_NUM_THREADS": "64", "MKL_NUM_THREADS": "8", "OMP_PROC_BIND": "false"})) == []
+    assert lines(doctor(cores=0.5)) == []
+
+
+def test_a_task_with_more_threads_than_cores(doctor: Doctor, toy: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / f"greedy_{tmp_path.name}.py"
+    plugin.write_text(toy.read_text().replace("class Multiply(Task):\n", "class Multiply(Task):\n    cpus = 6\n"))
+    said = "uses 6 threads, but here are 4 cores: its jobs run one at a time, and slowly"
+    found = lines(doctor(plugin=plugin, results=tmp_path / "out"))
+    assert found == [f"warning: a job of task {task!r} {said}" for task in ("multiply", "shared_multiply")]
+    assert lines(doctor(plugin=plugin, results=tmp_path / "out", cores=5.5)) == []
+
+
+def test_a_driver_without_a_gpu(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(troubles, "ask_torch", lambda: "RuntimeError: No CUDA GPUs are available")
+    done = doctor(gpus=Gpus(driver="570.86.15", cuda=(13, 0)))
+    assert lines(done) == [
+        "broken: there is an NVIDIA driver 570.86.15, but torch 2.13.0 sees no GPU (RuntimeError: No CUDA GPUs are available): "
+        "see what nvidia-smi says, restart after an update of the driver, or write --device cpu"
+    ]
+    assert done.code == 1
+
+
+def test_a_broken_plugin(doctor: Doctor, tmp_path: Path, toy: Path) -> None:
+    plugin = tmp_path / f"half_{tmp_path.name}.py"
+    plugin.write_text(toy.read_text().replace(":{cls}", ":{cls}" + "s" * 2))
+    done = doctor(plugin=plugin, results=tmp_path / "out")
+    assert done.code == 1
+    assert len(lines(done)) == 9
+    assert all(line.startswith("broken: ") and "cannot be loaded: AttributeError" in line for line in lines(done))
 
 
 def test_a_slow_disk(doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +212,35 @@ def test_the_machine_is_read_from_its_files(tmp_path: Path, monkeypatch: pytest.
     assert machine.installed_torch() == Torch(
         version=torch.__version__, cuda=tuple(map(int, torch.version.cuda.split("."))) if torch.version.cuda else None
     )
+
+
+def test_gpus_are_those_that_the_tool_of_the_driver_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(
+        "#!/bin/sh\n"
+        "echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1b2c)'\n"
+        "echo '  MIG 1g.10gb     Device  0: (UUID: MIG-77)'\n"
+        "echo 'GPU 1: NVIDIA A30 (UUID: GPU-3d4e)'\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert machine.gpus().names == ("NVIDIA H100 80GB HBM3", "NVIDIA A30")
+    assert devices.detect().gpus == ("0", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert devices.detect().gpus == ("1",)
+
+
+def test_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CONTAINER", tmp_path)
+    free = devices.detect()
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert devices.detect() == free
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    (tmp_path / "memory.max").write_text(f"{2**27}\n")
+    assert (machine.cores(), machine.memory_bytes()) == (0.5, 2**27)
+    assert (devices.detect().cores, devices.detect().memory) == (1, 2**27)
 
 
 def test_the_environment_of_a_run_holds_no_secret(cli: Cli, suite: Any, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip

@@ -15,7 +15,7 @@ from conftest import Cli
 
 import lipbench.plugins
 from lipbench.api import Component, hookimpl
-from lipbench.contract.errors import PluginError
+from lipbench.contract.errors import PluginError, UsageError
 from lipbench.plugins import PluginOptions, load_plugins
 from lipbench.registry import Registry
 
@@ -99,7 +99,7 @@ def test_blocking_and_no_autoload(monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = load_plugins(PluginOptions(blocked=("one",)))
     assert [(p.name, p.status) for p in blocked] == [("core", "ok"), ("one", "blocked")]
     assert [p.name for p in load_plugins(PluginOptions(autoload=False))] == ["core"]
-    with pytest.raises(PluginError, match="there is no such plugin"):
+    with pytest.raises(UsageError, match="there is no such plugin"):
         load_plugins(PluginOptions(blocked=("two",)))
 
 

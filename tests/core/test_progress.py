@@ -22,6 +22,7 @@ from lipbench.cli import event_log, progress
 from lipbench.cli.estimate import Estimate, span
 from lipbench.cli.event_log import EventLog
 from lipbench.contract.execution import Event, Work
+from lipbench.execution import dispatch
 
 Suite = Callable[..., Path]
 
@@ -117,7 +118,7 @@ def test_plain_lines_say_how_far_it_is(
 def test_a_failed_fit_is_said_at_once(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
     path = suite(matrix=f"{{model: {{use: learned, trace: {tmp_path}, fail: true}}, data: numbers}}", metrics="[mean]")
     err = cli("run", path, "--plugin", toy, "--results", tmp_path).err
-    assert re.search(r"^\[toys: \d/1 cells, .*\] FAILED fit learned\(.*\) on numbers · seed 0$", err, flags=re.M)
+    assert re.search(r"^\[toys: \d/1 cells, .*\] FAILED fit learned\(.*\) on numbers · seed 0: crash: .+$", err, flags=re.M)
 
 
 def test_silence_is_broken(cli: Cli, suite: Suite, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,16 +196,17 @@ def documented(heading: str) -> list[list[list[str]]]:
     return table[2:]
 
 
-def test_all_fields_are_documented(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
+def test_all_fields_are_documented(cli: Cli, suite: Suite, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known: dict[str, set[str]] = {}
     for fields, names, *_ in documented("As events"):
         for name in names:
             known.setdefault(name, set()).update(fields)
     assert set(known) == {
-        "all", "run_started", "work_started", "note", "work_finished", "work_failed", "record_written", "run_finished"
+        "all", "run_started", "work_started", "note", "work_again", "work_finished", "work_failed", "record_written", "run_finished"
     }  # fmt: skip
     models = f"[fixed, {{use: learned, trace: {tmp_path}, fail: true}}]"
-    path = suite(matrix=f"{{model: {models}, data: numbers}}", metrics="[mean]")
+    path = suite(matrix=f"{{model: {models}, data: numbers}}", metrics="[mean, {use: wrong, how: kill}]")
+    monkeypatch.setattr(dispatch, "BACKOFF_S", 0.01)
     cli("run", path, "--plugin", toy, "--results", tmp_path, "--log-json", tmp_path / "log")
     found = events(tmp_path / "log")
     assert {e["event"] for e in found} == set(known) - {"all", "note"}
@@ -228,7 +230,7 @@ def test_the_log_takes_few_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_log_that_cannot_be_written_is_said_before_the_run(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
     done = cli("run", suite(), "--plugin", toy, "--results", tmp_path / "out", "--log-json", tmp_path)
-    assert done.code == 1
+    assert done.code == 2
     assert done.err == f"error: --log-json {tmp_path}: Is a directory; name a file that can be written\n"
     assert not (tmp_path / "out").exists()
 

@@ -264,7 +264,7 @@ def test_a_held_folder_says_who_holds_it(cli: Cli, suite: Suite, toy: Path, tmp_
 def test_a_results_folder_that_cannot_be_written(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     done = cli("run", suite(), "--plugin", toy, "--results", tmp_path / "file")
-    assert done.code == 1
+    assert done.code == 2
     assert "cannot be written" in done.err
     assert len(done.err.strip().splitlines()) == 1
 
@@ -311,7 +311,7 @@ def test_explain_names_the_difference(cli: Cli, suite: Suite, toy: Path, tmp_pat
     ).out.splitlines()
     new = next(json.loads(x) for x in planned if json.loads(x)["state"] == "run")
     done = cli("explain", new["cell"], path, "--plugin", toy, "--results", tmp_path, "--set", "metrics.1.noise=0.25")
-    assert "params.metric.noise: plan 0.25, record 0.5" in done.out
+    assert "params.metric.noise: record 0.5, plan 0.25" in done.out
     same = records(tmp_path)[0]["cell"]
     assert "would not run again" in cli("explain", same[:12], path, "--plugin", toy, "--results", tmp_path).out
 

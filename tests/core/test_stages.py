@@ -132,6 +132,23 @@ def test_the_plan_names_what_is_shared(case: Case) -> None:
     assert "4 of 6 shared steps to compute" in plan.out
 
 
+def test_the_plan_counts_what_this_run_would_make(case: Case) -> None:
+    case.run()
+    for artifact in (case.results / "artifacts").iterdir():
+        artifact.unlink()
+    words = [case.folder / "suite.yaml", "--plugin", STAGED, "--results", case.results]
+    # Fits and steps are gone, but nothing needs them any more.
+    done = case.cli("plan", *words)
+    assert done.out.endswith("0 to run (+), 9 done (=); 0 of 3 models to fit, 0 of 6 shared steps to compute; device cpu\n")
+    assert not any(line.startswith(("fit", "view")) for line in done.out.splitlines())
+    records = case.results / "staged" / "records.jsonl"
+    records.write_text("".join(records.read_text().splitlines(keepends=True)[1:]))
+    lost = case.cli("plan", *words).out.splitlines()[-1]
+    assert "1 to run (+), 8 done (=); " in lost
+    assert "0 of 3 models" not in lost
+    assert "3 of 3 models" not in lost
+
+
 class _Role(Method):
     pass
 
