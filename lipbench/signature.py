@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Mapping
@@ -29,6 +30,11 @@ def parameters(cls: type) -> type[BaseModel]:
     Raises:
         PluginError: A parameter has no annotation, or cannot be given by name.
     """
+    return _parameters(cls)
+
+
+@functools.cache
+def _parameters(cls: Any) -> type[BaseModel]:
     from pydantic import ConfigDict, Field, create_model
 
     constructor: Any = next(vars(c)["__init__"] for c in cls.__mro__ if "__init__" in vars(c))

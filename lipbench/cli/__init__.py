@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
+from typing import Any
 
 import click
 
@@ -23,6 +26,31 @@ COMMANDS = {
     "doctor": "Show devices, versions, plugins with their errors, and find the usual troubles.",
 }
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class _Pipe(io.FileIO):
+    """Standard output or standard error. Where its reader goes away, as `head` does, the rest goes nowhere and the command goes on."""
+
+    def write(self, data: Any) -> int:
+        """See `io.FileIO`."""
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return super().write(data) or 0
+
+
+def _outlive_readers() -> None:
+    """A run must not end, nor a failure be taken for success, because nobody reads on."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
+            stream.flush()
+            pipe = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+            lines = stream.line_buffering
+            setattr(sys, name, io.TextIOWrapper(pipe, encoding=stream.encoding, errors=stream.errors, line_buffering=lines))
 
 
 class _Lazy(click.Group):
@@ -61,6 +89,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one line without a traceback."""
+    _outlive_readers()
     try:
         cli.main(prog_name="lipbench", standalone_mode=False)
     except click.exceptions.Abort:
@@ -71,10 +100,6 @@ def main() -> None:
     except LipbenchError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_USAGE if isinstance(error, SuiteError) else EXIT_FAILED)
-    except BrokenPipeError:
-        # The reader went away, as `head` does; nothing is wrong with what we wrote.
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:
         click.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
         sys.exit(EXIT_FAILED)

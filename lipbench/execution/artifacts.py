@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lipbench.contract.errors import InvalidInput
+from lipbench.contract.errors import InvalidInput, LipbenchError
 from lipbench.files import replacing, write_atomic
 
 if TYPE_CHECKING:
@@ -83,6 +83,21 @@ class Artifacts:
             _write(temporary, state)
             known = {**facts, "sha256": file_digest(temporary)}
             write_atomic(self.folder / f"{fit}.json", json.dumps(known, indent=1) + "\n")
+
+    def check(self) -> None:
+        """See whether something can be stored here.
+
+        Raises:
+            LipbenchError: It cannot.
+        """
+        try:
+            with replacing(self.folder / ".check") as temporary:
+                temporary.touch()
+            (self.folder / ".check").unlink()
+        except OSError as error:
+            raise LipbenchError(
+                f"{self.folder} cannot be written: {error.strerror}; choose another folder by --artifacts"
+            ) from error
 
     def tidy(self) -> None:
         """Remove what writers that were killed have left half done; a younger file may be one that is being written."""

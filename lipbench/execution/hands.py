@@ -20,17 +20,52 @@ from typing import Any
 import psutil
 
 from lipbench.contract.errors import LipbenchError
+from lipbench.contract.execution import Work
 from lipbench.execution.dispatch import Hint
-from lipbench.execution.process import kill_below, main
+from lipbench.execution.process import LONGEST, kill_below, main
 
 _ALIVE: set[int] = set()
 """Worker processes of this parent; other children of their server are orphans of workers that died."""
 
+LOG_BYTES = 16 * 2**20
+"""A log that is longer is cut to half of this, its beginning and its end; so it is looked at twice a second."""
+
 _TAIL = 300
 """Characters of a worker's log that the record of its death quotes."""
 
+_CHUNK, _CHUNKS = 1 << 16, 4
+"""Bytes that are read at once from a worker's pipe, which is as much as one holds, and how often in one round."""
+
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """What ends a worker through no doing of the job itself: a scheduler, a person, or the kernel when memory runs out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a worker has loaded before it has a work."""
+
+    cpus: int
+    factories: frozenset[str]
+
+    def suits(self, work: Work) -> bool:
+        """Whether that work would load all of it as well: no job may see what only others import."""
+        return self.cpus == work.resources.cpus and self.factories <= factories_of(work.payload)
+
+
+def factories_of(payload: Any) -> frozenset[str]:
+    """The factories of all components that a payload names."""
+    found: set[str] = set()
+    waiting = [payload]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            waiting += part.values()
+            factory = part.get("factory")
+            if isinstance(factory, str) and "params" in part:
+                found.add(factory)
+        elif isinstance(part, (list, tuple)):
+            waiting += part
+    return frozenset(found)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,7 +86,10 @@ class Hand:
     """It has been asked to end."""
     server: int = 0
     """Process that forked it."""
-    _heard: bytes = b""
+    prepared: Prepared | None = None
+    """What it was told to load before it has a work."""
+    _heard: bytearray = field(default_factory=bytearray)
+    """A message that has not ended."""
 
     @property
     def gone(self) -> bool:
@@ -66,16 +104,29 @@ class Hand:
             self.mute = True
 
     def hear(self) -> Iterator[dict[str, Any]]:
-        """What it has said since; never waits, not even for the rest of a message."""
-        while not self.mute:
+        """Some of what it has said since; never waits, not even for the rest of a message.
+
+        It is no more than so much, so that one who talks without end keeps nobody from being heard; but it is all that the pipe
+        of a worker that has died can hold.
+        """
+        for _ in range(_CHUNKS):
+            if self.mute:
+                return
             try:
-                chunk = os.read(self.outbox.fileno(), 1 << 16)
+                chunk = os.read(self.outbox.fileno(), _CHUNK)
             except BlockingIOError:
                 return
             except OSError:
                 chunk = b""
             self.mute = not chunk
-            *lines, self._heard = (self._heard + chunk).split(b"\n")
+            *lines, rest = chunk.split(b"\n")
+            if lines:
+                lines[0] = bytes(self._heard) + lines[0]
+                self._heard.clear()
+            self._heard += rest
+            if len(self._heard) > LONGEST:
+                self.mute = True
+                self._heard.clear()
             for line in lines:
                 message = _message(line)
                 if message is None:  # somebody else writes into our pipe
@@ -109,9 +160,23 @@ class Hand:
             _sweep(self.server)
         self.inbox.close()
         self.outbox.close()
+        self.trim()
         with suppress(OSError):
             if self.log.stat().st_size == 0:
                 self.log.unlink()
+
+    def trim(self) -> None:
+        """Cut the middle out of a log that has grown too long; what is written meanwhile goes to its end, or is lost."""
+        with suppress(OSError):
+            size = self.log.stat().st_size
+            if size <= LOG_BYTES:
+                return
+            with self.log.open("rb+") as file:
+                file.seek(size - LOG_BYTES // 4)
+                end = file.read(LOG_BYTES // 4)
+                file.truncate(LOG_BYTES // 4)
+            with self.log.open("ab") as file:  # as all do who write here, so that none leaves a gap or overwrites another
+                file.write(b"\n... the middle was cut out here: a log keeps its beginning and its end ...\n" + end)
 
     def death(self) -> tuple[dict[str, str], Hint | None]:
         """Why it is gone, with the end of what it printed, and whether it is worth another try."""
@@ -218,8 +283,11 @@ def _message(line: bytes) -> dict[str, Any] | None:
     """A line of a worker; None where no worker of ours has written it."""
     try:
         found = json.loads(line)
-        return found if all(name in found for name in _SAID[found["say"]]) else None
-    except (ValueError, LookupError, TypeError):
+        if not isinstance(found, dict):
+            return None
+        names = all(isinstance(found.get(name) or "", str) for name in ("work", "cell"))
+        return found if names and all(name in found for name in _SAID[found["say"]]) else None
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

@@ -22,12 +22,16 @@ from lipbench.contract.errors import InvalidInput, NotFinite
 from lipbench.contract.values import Value
 from lipbench.execution.artifacts import Artifacts, Kept
 from lipbench.execution.faults import fault, hint, spoils
+from lipbench.execution.surroundings import Surroundings
 from lipbench.execution.worker import Send
 from lipbench.files import canonical
 from lipbench.registry import load_factory
-from lipbench.signature import instantiate
+from lipbench.signature import instantiate, parameters
 
 KEPT_DATASETS = 16
+
+NOTES_S = 0.1
+"""Notes of one work come no closer to each other than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,7 @@ class Bench:
     batch_scale: float = 1.0
     batches: list[int] = field(default_factory=list)
     """What components were given that asked for a batch, since the last begin."""
+    quiet_until: list[float] = field(default_factory=lambda: [0.0])
 
     def begin(self, cell: str | None) -> None:
         """Say what comes next; its time begins."""
@@ -77,8 +82,21 @@ class Bench:
             batch_scale=self.batch_scale,
             on_batch=self.batches.append,
             log=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201  (stderr is the job's log file)
-            report=lambda words: self.send({"say": "note", "text": str(words)[:200]}),
+            report=self.note,
         )
+
+    def note(self, words: str) -> None:
+        """Say how far the work is; what comes too soon after the last is dropped, so that nobody floods who listens."""
+        now = time.monotonic()
+        if now >= self.quiet_until[0]:
+            self.quiet_until[0] = now + NOTES_S
+            self.send({"say": "note", "text": str(words)[:200]})
+
+
+def warm_up(factory: str) -> None:
+    """Load a component's class and schema, and touch the generators that are seeded before each use."""
+    parameters(load_factory(factory))
+    _seed_globals(factory, 0)
 
 
 def do(bench: Bench, payload: Mapping[str, Any], timeout: float) -> bool:
@@ -111,6 +129,7 @@ def _cells(
 ) -> bool:
     if bench.batch_scale != 1.0:
         shared_cost = {**shared_cost, "batch_scale": bench.batch_scale}
+    surroundings = Surroundings()
     for cell in job["cells"]:
         bench.begin(cell["id"])
         before = _versions(evidence, stages)
@@ -120,6 +139,7 @@ def _cells(
             answer = {"status": "failed", "error": _MUTATED, "cost": answer["cost"]}
             stages.forget()
             evidence = _evidence(bench, job, stages, timeout)
+        spoilt = not surroundings.restore() or spoilt
         bench.send({"say": "cell", "cell": cell["id"], **answer, "cost": {**answer["cost"], **shared_cost}})
         if spoilt:
             return True

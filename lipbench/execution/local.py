@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import selectors
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lipbench.contract.errors import LipbenchError
-from lipbench.contract.execution import Emit, Executor, Resources, Work
+from lipbench.contract.execution import Emit, Event, Executor, Resources, Work
 from lipbench.execution import devices
 from lipbench.execution.dispatch import Dispatch, Hint
-from lipbench.execution.hands import Hand, Hands
+from lipbench.execution.hands import Hand, Hands, Prepared, factories_of
 from lipbench.execution.schedule import Shape
 
 GRACE_S = 0.5
@@ -24,6 +25,9 @@ STARTUP_S = 120.0
 
 STUCK_S = 10.0
 """How long the kernel may take to end a process that was killed; then its place is given to others."""
+
+TRIM_S = 0.5
+"""How often the length of logs is looked at."""
 
 SPARES = 8
 """Workers that are started before they are needed are no more than this."""
@@ -64,6 +68,27 @@ class _Crew:
     leaving: list[_Leaver] = field(default_factory=list)
 
 
+def _tell(said: deque[Event], emit: Emit) -> None:
+    while said:
+        emit(said.popleft())
+
+
+def _common(works: Sequence[Work]) -> frozenset[str]:
+    """The factories that each of these works uses."""
+    common: frozenset[str] | None = None
+    for work in works:
+        found = factories_of(work.payload)
+        common = found if common is None else common & found
+        if not common:
+            break
+    return common or frozenset()
+
+
+def _orders(place: devices.Place, cpus: int) -> dict[str, Any]:
+    """What a worker needs to know of where it runs."""
+    return {"device": place.local, "cpus": cpus, "environment": devices.environment(place, cpus)}
+
+
 class LocalExecutor(Executor):
     """Runs works on this machine: a process a job, or one for many jobs that may share it."""
 
@@ -79,16 +104,23 @@ class LocalExecutor(Executor):
         setup = self.setup
         self._pool = devices.Pool.of(devices.detect(), setup.device, setup.workers)
         self._slots = max((self._pool.slots(asked) for asked in {work.resources for work in works}), default=1)
-        self._dispatch = Dispatch(works, emit, slots=self._slots, retries=setup.retries)
+        # Workers are given their next works before what they have said is written: that waits for the disk.
+        said: deque[Event] = deque()
+        self._dispatch = Dispatch(works, said.append, slots=self._slots, retries=setup.retries)
         self._hands = Hands(logs=setup.logs, run=setup.run, artifacts=setup.artifacts, places=setup.places)
+        self._trim_at = 0.0
+        self._alone = [work for work in works if work.cells and not work.shared]
+        self._common = _common(self._alone)
         self._crew, self._selector, self._spares = _Crew(), selectors.DefaultSelector(), min(self._slots, SPARES)
         try:
             while setup.stop() < 2:
                 if not setup.stop():
                     self._fill()
+                _tell(said, emit)
                 if not self._crew.busy and (setup.stop() or not self._dispatch.open):
                     break
                 self._listen()
+            _tell(said, emit)
         finally:
             self._close()
 
@@ -100,13 +132,17 @@ class LocalExecutor(Executor):
             self._crew.busy.append(seat)
             self._dispatch.begin(work, seat.place.device)
             self._give(seat)
-        # Workers for works to come start while others run; a work of its own then waits for no fork.
-        wanted = min(self._spares, self._dispatch.waiting) if any(not s.work.shared for s in self._crew.busy if s.work) else 0
-        while len(self._crew.spare) < wanted:
-            try:
-                self._crew.spare.append(self._start())
-            except LipbenchError:
-                wanted = self._spares = 0  # there is no room to spare
+
+    def _wants_spare(self) -> bool:
+        """Workers for works to come start while others run; a work of its own then waits for no fork."""
+        alone = any(not seat.work.shared for seat in self._crew.busy if seat.work)
+        return alone and len(self._crew.spare) < min(self._spares, self._dispatch.waiting)
+
+    def _start_spare(self) -> None:
+        try:
+            self._crew.spare.append(self._start())
+        except LipbenchError:
+            self._spares = 0  # there is no room to spare
 
     def _has_room(self, shape: Shape) -> bool:
         """Whether a work of this shape can begin now, if need be in place of idle workers."""
@@ -135,7 +171,11 @@ class LocalExecutor(Executor):
                 return seat
         while (place := self._pool.find(work.resources)) is None:
             self._dismiss(crew.idle[0])
-        hand = crew.spare.pop(0) if crew.spare else self._start()
+        hand = next((h for h in crew.spare if h.prepared is None or h.prepared.suits(work)), None)
+        if hand is None:
+            hand = self._start()
+        else:
+            crew.spare.remove(hand)
         self._pool.occupy(place, work.resources)
         return _Seat(hand=hand, place=place, resources=work.resources)
 
@@ -157,18 +197,17 @@ class LocalExecutor(Executor):
             return
         seat.sent = True
         seat.deadline = time.monotonic() + seat.work.timeout
-        seat.hand.send(
-            {
-                "work": seat.work.message(),
-                "device": seat.place.local,
-                "cpus": seat.resources.cpus,
-                "environment": devices.environment(seat.place, seat.resources.cpus),
-            }
-        )
+        seat.hand.send(_orders(seat.place, seat.resources.cpus) | {"work": seat.work.message()})
 
     def _listen(self) -> None:
         """Wait for the next message, death or deadline, and deal with it."""
-        self._selector.select(self._patience())
+        wants = self._wants_spare()
+        if not self._selector.select(0.0 if wants else self._patience()) and wants:
+            self._start_spare()  # which takes milliseconds that nobody waits for now
+        if time.monotonic() >= self._trim_at:
+            self._trim_at = time.monotonic() + TRIM_S
+            for hand in [*(x.hand for x in self._crew.busy), *(x.hand for x in self._crew.idle), *self._crew.spare]:
+                hand.trim()
         for hand in list(self._crew.spare):
             self._hear_spare(hand)
         for seat in list(self._crew.idle):
@@ -187,13 +226,21 @@ class LocalExecutor(Executor):
 
     def _hear_spare(self, hand: Hand) -> None:
         for message in hand.hear():
-            self._ready(hand, message)
+            if self._ready(hand, message):
+                self._prepare(hand)
         if hand.mute or hand.gone:
             self._crew.spare.remove(hand)
-            if (hand.process.exitcode or 0) > 0:
-                # What it left for, the next one leaves for too, and then there is a work to say so.
-                self._spares = 0
+            # What it left for, the next one may leave for too, and then there is a work to say so.
+            self._spares -= 1
             self._let_go(hand, None)
+
+    def _prepare(self, hand: Hand) -> None:
+        """Have a spare load what it will need in any case; where it will run must be known, for that decides what it may see."""
+        cpus = {work.resources.cpus for work in self._alone}
+        if len(cpus) == 1 and all(place.device == "cpu" for place in self._pool.places):
+            hand.prepared = Prepared(cpus=cpus.pop(), factories=self._common)
+            place = self._pool.places[0]
+            hand.send(_orders(place, hand.prepared.cpus) | {"prepare": sorted(hand.prepared.factories)})
 
     def _hear_idle(self, seat: _Seat) -> None:
         """What comes late belongs to no work; one that died while it was idle costs nobody anything."""

@@ -20,8 +20,12 @@ from typing import Any, NoReturn
 
 import psutil
 
+from lipbench.contract.errors import InvalidInput
 from lipbench.execution.worker import Worker
 from lipbench.plugins import import_place
+
+LONGEST = 32 * 2**20
+"""Bytes that a worker says in one message at most."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -58,8 +62,8 @@ def main(inbox: Connection, outbox: Connection, setup: Mapping[str, Any]) -> Non
     """Do works until told to stop.
 
     Args:
-        inbox: Takes messages with `work`, `device`, `cpus` and `environment`, the last three the same in all; an empty message
-            ends the worker.
+        inbox: Takes messages with `device`, `cpus` and `environment`, the same in all, and `work`, or `prepare`: factories that
+            the works to come will use; an empty message ends the worker.
         outbox: Gives what the worker says, one JSON object a line: `ready`, then what `Worker.do` sends.
         setup: `places` (plugins that are not installed), `artifacts` (folder or URL), `log` (file).
     """
@@ -80,6 +84,8 @@ def main(inbox: Connection, outbox: Connection, setup: Mapping[str, Any]) -> Non
             sys.stdout.flush()
             sys.stderr.flush()
         line = json.dumps(message, allow_nan=False).encode() + b"\n"
+        if len(line) > LONGEST:
+            raise InvalidInput(f"{len(line):,} bytes for one cell, at most {LONGEST:,} are taken; put less into its extras")
         with writing:  # a component may report from several threads
             _write(outbox.fileno(), line)
 
@@ -90,6 +96,9 @@ def main(inbox: Connection, outbox: Connection, setup: Mapping[str, Any]) -> Non
             if worker is None:
                 os.environ.update(message["environment"])
                 worker = Worker(artifacts=setup["artifacts"], device=message["device"], cpus=message["cpus"])
+            if "prepare" in message:
+                worker.prepare(message["prepare"])
+                continue
             limit = message["work"]["timeout"]
             worker.do(message["work"], send)
     except BaseException as error:

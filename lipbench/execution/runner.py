@@ -128,6 +128,8 @@ def _compute(
     artifacts = artifacts_at(place)
     artifacts.tidy()
     works = works_of(plan, missing, options.results, artifacts, options.timeout)
+    if any(not work.cells for work in works):
+        artifacts.check()
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     setup = ExecutorSetup(

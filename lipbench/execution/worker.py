@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,25 @@ class Worker:
     def __init__(self, *, artifacts: str | Path, device: str, cpus: int, places: Sequence[str] = ()) -> None:
         from lipbench.execution.artifacts import Kept
         from lipbench.execution.mirror import artifacts_at
+        from lipbench.execution.surroundings import Surroundings
 
         _threads(cpus)
         for place in places:
             import_place(place)
         self.artifacts, self.device, self._kept = artifacts_at(artifacts), device, Kept()
+        self._surroundings = Surroundings()
+
+    def prepare(self, factories: Sequence[str]) -> None:
+        """Load components that works to come will use, and what is slow at its first use; what is wrong with one its work will say.
+
+        Args:
+            factories: `module:Class` of each, all of them used by every one of these works: none may see what another imports.
+        """
+        from lipbench.execution.job import warm_up
+
+        for factory in factories:
+            with suppress(Exception, SystemExit):
+                warm_up(factory)
 
     def do(self, work: Mapping[str, Any], send: Send) -> None:
         """Do a work and send what comes of it.
@@ -58,6 +73,8 @@ class Worker:
             artifacts=self.artifacts, device=self.device, send=say, kept=self._kept, batch_scale=work.get("batch_scale", 1.0)
         )
         spent = do(bench, work["payload"], work["timeout"])
+        # The next work in this process finds it as this one did.
+        spent = not self._surroundings.restore() or spent
         say({"say": "done", "held": list(self._kept), "spent": spent})
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Cli
+from execution_cases import work
+
+from lipbench.api import Resources, Work
+from lipbench.execution.hands import Prepared
 
 Suite = Callable[..., Path]
 
@@ -91,3 +96,14 @@ def test_a_wrong_executor_is_one_line(
         assert done.code == code
         assert said in done.err
         assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_spare_worker_suits_only_works_that_would_load_all_that_it_has_loaded() -> None:
+    def job(*names: str, cpus: int = 1) -> Work:
+        uses = {name: {"name": name, "factory": f"module:{name}", "params": {}} for name in names}
+        return replace(work("job", resources=Resources(cpus=cpus)), payload={"job": {"roles": uses}})
+
+    spare = Prepared(cpus=1, factories=frozenset({"module:task", "module:metric"}))
+    assert spare.suits(job("task", "metric", "model"))
+    assert not spare.suits(job("task", "model"))
+    assert not spare.suits(job("task", "metric", cpus=2))

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
+from execution_cases import Case
+
+from lipbench.results.store import Store
 
 Suite = Callable[..., Path]
 
@@ -50,3 +53,41 @@ def test_a_closed_terminal_ends_no_run_that_was_told_to_go_on(suite: Suite, toy:
         out, err = run.communicate()
     assert run.returncode == 0, err
     assert "4 cells computed" in out
+
+
+@pytest.mark.parametrize(("metric", "code"), [("mean", 0), ("{use: wrong, how: raise}", 1)])
+@pytest.mark.parametrize("end", ["2>/dev/null | true", "2>&1 | true"])
+def test_a_reader_that_goes_away_changes_neither_the_run_nor_its_exit_code(
+    suite: Suite, toy: Path, tmp_path: Path, end: str, metric: str, code: int
+) -> None:
+    first = suite("first.yaml", suite="first", metrics=f"[{metric}]")
+    words = [sys.executable, "-m", "lipbench", "run", str(first), str(suite()), "--plugin", str(toy), "--no-plots"]
+    words += ["--results", str(tmp_path / "out")]
+    told = tmp_path / "code"
+    subprocess.run(["sh", "-c", f"( {shlex.join(words)}; echo $? > {told} ) {end}"], check=True)
+    assert int(told.read_text()) == code
+    assert len((tmp_path / "out" / "toys" / "records.jsonl").read_text().splitlines()) == 4
+
+
+def test_artifacts_that_cannot_be_stored_are_an_error_before_anything_runs(cli: Cli, tmp_path: Path) -> None:
+    case = Case(cli, tmp_path)
+    case.write()
+    (tmp_path / "file").touch()
+    done = case.run("--artifacts", str(tmp_path / "file" / "below"))
+    assert done.code == 1
+    assert "choose another folder by --artifacts" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert case.file.read_text() == ""
+
+
+def test_ctrl_c_ends_the_wait_for_another_run(suite: Suite, toy: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "lipbench", "run", str(suite()), "--plugin", str(toy), "--results", str(tmp_path / "out")]
+    with (
+        Store(tmp_path / "out" / "toys"),
+        subprocess.Popen([*words, "--wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run,
+    ):
+        assert run.stderr is not None
+        assert "held by another run" in run.stderr.readline()
+        run.send_signal(signal.SIGINT)
+        run.communicate()
+    assert run.returncode == 130

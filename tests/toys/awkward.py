@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,13 +255,94 @@ class Leaves(Metric):
         return Value(value=1.0, direction="none", unit="1")
 
 
+class Floods(Metric):
+    """Says more than anyone wants to hear.
+
+    Args:
+        how: Where to: standard output, `ctx.report`, or the pipe that the harness listens to, with messages or without an end.
+        seconds: For how long.
+    """
+
+    def __init__(self, *, how: Literal["output", "report", "notes", "endless"], seconds: float = 600.0) -> None:
+        self.how, self.seconds = how, seconds
+
+    def compute(self, evidence: Facts, ctx: Context) -> Value:
+        end = time.monotonic() + self.seconds
+        note = b'{"say": "note", "work": "nobody", "text": "nothing"}\n' * 60
+        count = 0
+        while time.monotonic() < end:
+            count += 1
+            if self.how == "output":
+                os.write(1, b"much ado\n" * 7000)
+            elif self.how == "report":
+                ctx.report(f"step {count}")
+            else:
+                for handle in range(3, 16):
+                    with contextlib.suppress(OSError):
+                        os.write(handle, note if self.how == "notes" else b"x" * 4000)
+        print("the end", flush=True)
+        return Value(value=1.0, direction="none", unit="1")
+
+
+LEFT = "LIPBENCH_TEST_LEFT"
+
+
+class Untidy(Metric):
+    """Says what it finds changed in its process, and changes all that it can.
+
+    Args:
+        tidy: Change nothing.
+    """
+
+    def __init__(self, *, tidy: bool = False) -> None:
+        self.tidy = tidy
+
+    def compute(self, evidence: Facts, ctx: Context) -> Value:
+        changed = {
+            "variable": LEFT in os.environ,
+            "lost variable": "OMP_NUM_THREADS" not in os.environ,
+            "folder": Path.cwd() == Path("/"),
+            "path": LEFT in sys.path,
+            "warnings": any(f[0] == "error" and f[2] is BytesWarning for f in warnings.filters),
+            "numpy": np.geterr()["divide"] == "raise",
+            "signal": signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN,
+            "dtype": torch.get_default_dtype() != torch.float32,
+            "gradients": not torch.is_grad_enabled(),
+            "threads": torch.get_num_threads() != 1,
+            "determinism": torch.get_deterministic_debug_mode() != 1,
+            "device": torch.get_default_device().type != "cpu",
+        }
+        print("still heard", flush=True)
+        if not self.tidy:
+            os.environ[LEFT] = "1"
+            del os.environ["OMP_NUM_THREADS"]
+            os.chdir("/")
+            sys.path.append(LEFT)
+            warnings.simplefilter("error", BytesWarning)
+            np.seterr(divide="raise")
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            torch.set_default_dtype(torch.float64)
+            torch.set_grad_enabled(False)
+            torch.set_num_threads(3)
+            torch.set_deterministic_debug_mode("default")
+            torch.set_default_device("meta")
+            sys.stdout.close()
+            sys.stderr = None
+        return Value(
+            value=float(sum(changed.values())),
+            direction="none",
+            unit="1",
+            extras={"changed": [k for k, v in changed.items() if v], "pid": os.getpid()},
+        )
+
+
 @hookimpl
 def lipbench_components() -> Iterable[Component]:
     kinds: dict[str, tuple[type, ...]] = {
         "dataset": (Row,),
         "model": (Slow,),
         "task": (Awkward, Shared, Half, Brief),
-        "metric": (World, Hungry, Flaky, Leaves),
+        "metric": (World, Hungry, Flaky, Leaves, Floods, Untidy),
     }
     for kind, classes in kinds.items():
         for cls in classes:
