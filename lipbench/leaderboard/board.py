@@ -10,10 +10,10 @@ from typing import Any
 from lipbench.contract.errors import LipbenchError, StoreError, did_you_mean
 from lipbench.contract.values import Record
 from lipbench.leaderboard.grid import current, plan_from
-from lipbench.leaderboard.page import Board
+from lipbench.leaderboard.page import Board, Source
 from lipbench.leaderboard.plots import draw
 from lipbench.leaderboard.references import reference_table
-from lipbench.leaderboard.render import csv_, json_, latex, markdown
+from lipbench.leaderboard.render import csv_, html, json_, latex, markdown
 from lipbench.leaderboard.reports import ask_audits, ask_tables
 from lipbench.leaderboard.table import main_table
 from lipbench.plugins import PluginInfo, all_reports
@@ -26,6 +26,7 @@ FORMATS: dict[str, Callable[[Sequence[Board]], str]] = {
     "csv": csv_.render,
     "json": json_.render,
     "latex": latex.render,
+    "html": html.render,
 }
 """Format to its renderer."""
 
@@ -48,14 +49,18 @@ def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str
     numbers = _published(plan)
     tables, faults = ask_tables(reports, records, numbers)
     beside = reference_table(plan, records)
-    mine = [main_table(plan, records), *([beside] if beside else [])]
+    main = main_table(plan, records)
+    made = [table for table in (*tables, main, *([beside] if beside else [])) if table.columns]
     return Board(
         suite=plan.get("suite") or folder.name,
         title=plan.get("title") or "",
         description=plan.get("description") or "",
         citation=plan.get("citation") or "",
-        tables=[table for table in (*tables, *mine) if table.columns],
+        tables=made,
         findings=[*ask_audits(reports, records, numbers), *faults],
+        source=Source(
+            folder=folder, plan=plan, records=records, main=next((i for i, t in enumerate(made) if t is main), -1)
+        ),
     )
 
 

@@ -47,8 +47,7 @@ def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
         Values are means over seeds; the best of each group is marked where at least two values compete.
     """
     spec: Spec = plan.get("leaderboard") or {}
-    chosen, rest = _chosen(plan, spec.get("blocks"))
-    grid, hidden = _shown(make_grid(chosen, records), spec.get("columns"))
+    grid, hidden, rest = shown_grid(plan, records)
     digits = spec.get("digits") or DIGITS
     summaries = [[summarise(grid.measured(row, metric), digits) for metric in grid.metrics] for row in grid.rows]
     rank = spec.get("rank") or "row"
@@ -67,6 +66,14 @@ def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
         notes=notes.texts(),
         caption=_caption(grid, summaries, contests, best, rank) + _hidden(hidden, rest),
     )
+
+
+def shown_grid(plan: Mapping[str, Any], records: Sequence[Record]) -> tuple[Grid, Sequence[str], Sequence[str]]:
+    """Rows and metrics of the main table, and the names of the metrics and the blocks that the suite leaves out of it."""
+    spec: Spec = plan.get("leaderboard") or {}
+    chosen, rest = _chosen(plan, spec.get("blocks"))
+    grid, hidden = _shown(make_grid(chosen, records), spec.get("columns"))
+    return grid, hidden, rest
 
 
 def _chosen(plan: Mapping[str, Any], wanted: Sequence[str] | None) -> tuple[Mapping[str, Any], Sequence[str]]:
