@@ -49,18 +49,15 @@ def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str
     numbers = _published(plan)
     tables, faults = ask_tables(reports, records, numbers)
     beside = reference_table(plan, records)
-    main = main_table(plan, records)
-    made = [table for table in (*tables, main, *([beside] if beside else [])) if table.columns]
+    mine = [main_table(plan, records), *([beside] if beside else [])]
     return Board(
         suite=plan.get("suite") or folder.name,
         title=plan.get("title") or "",
         description=plan.get("description") or "",
         citation=plan.get("citation") or "",
-        tables=made,
+        tables=[table for table in (*tables, *mine) if table.columns],
         findings=[*ask_audits(reports, records, numbers), *faults],
-        source=Source(
-            folder=folder, plan=plan, records=records, main=next((i for i, t in enumerate(made) if t is main), -1)
-        ),
+        source=Source(folder=folder, plan=plan, records=records),
     )
 
 

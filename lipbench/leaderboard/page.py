@@ -20,8 +20,6 @@ class Source:
     plan: Mapping[str, Any]
     records: Sequence[Record]
     """Those of the plan, in its order."""
-    main: int
-    """Which of the tables is the one of all values, from 0; -1 where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

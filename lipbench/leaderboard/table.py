@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lipbench.contract.values import Column, Direction, Entry, Record, Table
+from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Table
 from lipbench.leaderboard.grid import Grid, make_grid
 from lipbench.leaderboard.summary import Summary, summarise
 
@@ -47,7 +47,8 @@ def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
         Values are means over seeds; the best of each group is marked where at least two values compete.
     """
     spec: Spec = plan.get("leaderboard") or {}
-    grid, hidden, rest = shown_grid(plan, records)
+    chosen, rest = _chosen(plan, spec.get("blocks"))
+    grid, hidden = _shown(make_grid(chosen, records), spec.get("columns"))
     digits = spec.get("digits") or DIGITS
     summaries = [[summarise(grid.measured(row, metric), digits) for metric in grid.metrics] for row in grid.rows]
     rank = spec.get("rank") or "row"
@@ -56,7 +57,7 @@ def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
     columns = [_column(name, [row[m] for row in summaries]) for m, name in enumerate(grid.metrics)]
     notes = Notes()
     rows = [
-        [*(Entry(text=key) for key in row.keys), *_entries(line, r, columns, best, notes)]
+        [*(Entry(text=key) for key in row.keys), *_entries(line, r, columns, best, notes, [list(row.cells.get(m, {}).values()) for m in grid.metrics])]
         for r, (row, line) in enumerate(zip(grid.rows, summaries, strict=True))
     ]
     return Table(
@@ -66,14 +67,6 @@ def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
         notes=notes.texts(),
         caption=_caption(grid, summaries, contests, best, rank) + _hidden(hidden, rest),
     )
-
-
-def shown_grid(plan: Mapping[str, Any], records: Sequence[Record]) -> tuple[Grid, Sequence[str], Sequence[str]]:
-    """Rows and metrics of the main table, and the names of the metrics and the blocks that the suite leaves out of it."""
-    spec: Spec = plan.get("leaderboard") or {}
-    chosen, rest = _chosen(plan, spec.get("blocks"))
-    grid, hidden = _shown(make_grid(chosen, records), spec.get("columns"))
-    return grid, hidden, rest
 
 
 def _chosen(plan: Mapping[str, Any], wanted: Sequence[str] | None) -> tuple[Mapping[str, Any], Sequence[str]]:
@@ -135,9 +128,12 @@ def _unlike(columns: Sequence[Column], keys: Sequence[str]) -> list[Column]:
     return [Column(name=f"{c.name} (metric)", unit=c.unit, direction=c.direction) if c.name in keys else c for c in columns]
 
 
-def _entries(line: Sequence[Summary], r: int, columns: Sequence[Column], best: set[Place], notes: Notes) -> Iterable[Entry]:
+def _entries(line: Sequence[Summary], r: int, columns: Sequence[Column], best: set[Place], notes: Notes, cells: Any) -> Iterable[Entry]:
     for m, (summary, column) in enumerate(zip(line, columns, strict=True)):
+        low, high = summary.interval or (0.0, 0.0)
         yield Entry(
+            interval=Interval(low=low, high=high, level=0.95, method="t over seeds") if summary.interval else None,
+            cells=tuple(cells[m]),
             text=summary.text,
             value=summary.value,
             best=(r, m) in best,

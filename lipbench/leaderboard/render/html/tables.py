@@ -9,78 +9,80 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lipbench.contract.values import JSON, Column, Entry, Table
-from lipbench.leaderboard.grid import Grid
+from lipbench.leaderboard.grid import words
 from lipbench.leaderboard.page import Board, Source
 from lipbench.leaderboard.render.text import numeric, own_unit, paragraphs, shared_unit, shown_unit, visible
-from lipbench.leaderboard.table import main_table, shown_grid
+from lipbench.leaderboard.table import main_table
 
-BEST, STRUCK = 1, 4
+BEST, SECOND, STRUCK = 1, 2, 4
 """Marks of a place, added up."""
 _NO_ID = re.compile(r"[^a-z0-9]+")
+_FEW = 8
+"""A table of fewer rows may be filtered by what is different in all of them."""
 
 
 def pack_tables(board: Board) -> list[dict[str, JSON]]:
-    """All tables of a board; the one of all values knows its records, and has one beside it of what the suite leaves out."""
+    """All tables of a board; behind the first that knows its cells stands one of all that the suite leaves out of it."""
     source = board.source
-    packed = []
-    for number, table in enumerate(board.tables):
-        if source is not None and number == source.main:
-            packed.append(_with_records(table, source.plan, source))
-            whole = _whole(source.plan)
-            if whole is not None:
-                everything = _with_records(main_table(whole, source.records), whole, source)
-                packed.append(everything | {"title": "All values", "extra": True})
-        else:
-            packed.append(pack_table(table))
+    packed, whole = [], _whole(source)
+    for table in board.tables:
+        packed.append(pack_table(table, source))
+        if whole is not None and "cells" in packed[-1]:
+            packed.append(pack_table(whole, source) | {"title": "All values", "extra": True})
+            whole = None
     return _named(packed)
 
 
-def pack_table(table: Table) -> dict[str, JSON]:
-    """One table, with what its rows can be filtered by: its columns of words."""
+def pack_table(table: Table, source: Source | None = None) -> dict[str, JSON]:
+    """One table, with what its rows can be filtered by, and the numbers of the records behind its places."""
     unit, numbers = shared_unit(table), numeric(table)
-    facts = {visible(c.name): [visible(row[i].text) for row in table.rows] for i, c in enumerate(table.columns) if not numbers[i]}
-    return {
+    # Plugins need not say which columns name the row; then it is those of words.
+    told = any(column.key for column in table.columns)
+    keys = [c.key if told else not is_number for c, is_number in zip(table.columns, numbers, strict=True)]
+    packed: dict[str, JSON] = {
         "title": visible(table.title),
         "unit": unit,
         "caption": paragraphs(table.caption),
-        "columns": [_column(c, unit, is_number) for c, is_number in zip(table.columns, numbers, strict=True)],
+        "columns": [_column(c, unit, is_number and not key) for c, is_number, key in zip(table.columns, numbers, keys, strict=True)],
+        # What names a row stands in front.
+        "keys": keys.index(False) if False in keys else 1,
         "rows": [[_entry(entry) for entry in row] for row in table.rows],
         "notes": [visible(note) for note in table.notes],
-        "facts": _useful(facts),
     }
+    if source is None or not any(entry.cells for row in table.rows for entry in row):
+        facts = {visible(c.name): [visible(row[i].text) for row in table.rows] for i, c in enumerate(table.columns) if keys[i]}
+        return packed | {"facts": _useful(facts)}
+    known = {record.cell: number for number, record in enumerate(source.records)}
+    cells = [[[known[cell] for cell in entry.cells if cell in known] for entry in row] for row in table.rows]
+    return packed | {"facts": _facts(table, source), "cells": cells}
 
 
-def _with_records(table: Table, plan: Mapping[str, Any], source: Source) -> dict[str, JSON]:
-    grid = shown_grid(plan, source.records)[0]
-    numbers = {record.cell: number for number, record in enumerate(source.records)}
-    return pack_table(table) | {"facts": _facts(grid), "cells": _cells(grid, numbers), "first": len(grid.keys)}
-
-
-def _whole(plan: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The plan without the choice of columns and blocks, without ranks, which other rivals would change; None where it has none."""
-    spec = plan.get("leaderboard") or {}
-    if not isinstance(spec.get("columns"), list) and not spec.get("blocks"):
+def _whole(source: Source | None) -> Table | None:
+    """The table without the choice of columns and blocks, without ranks, which other rivals would change; None where it is the same."""
+    spec = (source.plan.get("leaderboard") if source else None) or {}
+    if source is None or not (isinstance(spec.get("columns"), list) or spec.get("blocks")):
         return None
-    return {**plan, "leaderboard": {**spec, "columns": None, "blocks": None, "rank": "none"}}
+    plan = {**source.plan, "leaderboard": {**spec, "columns": None, "blocks": None, "rank": "none"}}
+    return main_table(plan, source.records)
 
 
-def _facts(grid: Grid) -> dict[str, list[str]]:
+def _facts(table: Table, source: Source) -> dict[str, list[str]]:
     """Every role and varying parameter of each row, whether a column shows it or not."""
-    names = dict.fromkeys(name for row in grid.rows for name in row.facts)
-    return _useful({visible(name): [visible(row.facts.get(name, "")) for row in grid.rows] for name in names})
+    jobs = {cell: job for job in source.plan.get("jobs") or () for cell in job["cells"]}
+    params = {record.cell: record.params.get("task", {}) for record in source.records}
+    first = [next((cell for entry in row for cell in entry.cells if cell in jobs), "") for row in table.rows]
+    names = dict.fromkeys(name for job in jobs.values() for part in ("roles", "varying") for name in job[part])
+    return _useful({visible(name): [_fact(name, jobs.get(cell), params.get(cell, {})) for cell in first] for name in names})
+
+
+def _fact(name: str, job: Mapping[str, Any] | None, params: Mapping[str, JSON]) -> str:
+    said = {**params, **job["varying"], **job["roles"]} if job is not None else {}
+    return visible(words(said[name])) if name in said else ""
 
 
 def _useful(facts: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Those that tell some rows from others and are not different in all of them."""
-    return {name: texts for name, texts in facts.items() if 1 < len(set(texts)) and (len(set(texts)) < len(texts) or len(texts) < 8)}
-
-
-def _cells(grid: Grid, numbers: Mapping[str, int]) -> list[list[list[int]]]:
-    """Row by row, the records of each metric's seeds."""
-    return [
-        [[numbers[cell] for cell in row.cells.get(metric, {}).values() if cell in numbers] for metric in grid.metrics]
-        for row in grid.rows
-    ]
+    return {name: texts for name, texts in facts.items() if 1 < len(set(texts)) and (len(set(texts)) < len(texts) or len(texts) < _FEW)}
 
 
 def _column(column: Column, shared: str, is_number: bool) -> dict[str, JSON]:
@@ -96,15 +98,30 @@ def _column(column: Column, shared: str, is_number: bool) -> dict[str, JSON]:
 def _entry(entry: Entry) -> JSON:
     """The text alone where there is no more to say; else text, value, marks, note and what else there is."""
     text = visible(entry.text)
-    # JSON has no infinity; the text still says it.
-    value = entry.value if entry.value is not None and math.isfinite(entry.value) else None
-    marks = BEST * entry.best + STRUCK * entry.struck
-    fields: list[JSON] = [text, value, marks, entry.note]
-    while len(fields) > 1 and not fields[-1]:
-        if fields[-1] == 0 and len(fields) == 2:  # a value of zero
-            break
+    fields: list[JSON] = [
+        text,
+        _finite(entry.value),
+        BEST * entry.best + SECOND * entry.second + STRUCK * entry.struck,
+        entry.note,
+        *_interval(entry),
+        entry.rank,
+        _finite(entry.effect),
+        list(entry.seeds) if entry.seeds else None,
+    ]
+    while fields[-1] is None or (fields[-1] == 0 and len(fields) == 3):
         fields.pop()
     return text if len(fields) == 1 else fields
+
+
+def _interval(entry: Entry) -> list[JSON]:
+    if entry.interval is None:
+        return [None, None, None, None]
+    return [entry.interval.low, entry.interval.high, entry.interval.level, visible(entry.interval.method)]
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity; the text still says it."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _named(tables: Sequence[dict[str, JSON]]) -> list[dict[str, JSON]]:

@@ -5,8 +5,8 @@ const BEST = 1, SECOND = 2, STRUCK = 4;
 /** Text, value, marks and note of a place; places without more than a text are texts. */
 function entryOf(raw) {
   if (typeof raw === "string") return { text: raw, value: null, marks: 0, note: null };
-  const [text, value = null, marks = 0, note = null, low = null, high = null, rank = null, method = null] = raw;
-  return { text, value, marks: marks ?? 0, note, low, high, rank, method };
+  const [text, value = null, marks = 0, note = null, low = null, high = null, level = null, method = null, rank = null, effect = null, seeds = null] = raw;
+  return { text, value, marks, note, low, high, level, method, rank, effect, seeds };
 }
 
 const opened = new Map();
@@ -35,8 +35,7 @@ class Suite {
 
   /** Records behind a place of a table; none where the table does not know them. */
   recordsAt(table, row, column) {
-    const metric = column - (table.first ?? 0);
-    return (metric >= 0 && table.cells?.[row]?.[metric]) || [];
+    return table.cells?.[row]?.[column] ?? [];
   }
 
   /** Where the record of a cell is shown: table, row and column. */
@@ -45,8 +44,8 @@ class Suite {
     if (number === undefined) return null;
     for (const table of this.tables) {
       for (const [row, line] of (table.cells ?? []).entries()) {
-        const metric = line.findIndex((records) => records.includes(number));
-        if (metric >= 0) return { table, row, column: metric + table.first };
+        const column = line.findIndex((records) => records.includes(number));
+        if (column >= 0) return { table, row, column };
       }
     }
     return null;
@@ -59,10 +58,9 @@ class Suite {
   }
 }
 
-/** What names a row: the texts of its columns of words, up to the first number. */
+/** What names a row: the texts of its first columns. */
 function rowKeys(table, row) {
-  const end = table.first ?? Math.max(1, table.columns.findIndex((column) => column.number));
-  return table.rows[row].slice(0, end).map((raw) => (typeof raw === "string" ? raw : raw[0]));
+  return table.rows[row].slice(0, table.keys).map((raw) => (typeof raw === "string" ? raw : raw[0]));
 }
 
 function rowName(table, row) {
