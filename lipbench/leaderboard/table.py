@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Table
+from lipbench.contract.values import Column, Direction, Entry, Record, Table
 from lipbench.leaderboard.grid import Grid, make_grid
 from lipbench.leaderboard.summary import Summary, summarise
 
@@ -57,7 +57,7 @@ def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
     columns = [_column(name, [row[m] for row in summaries]) for m, name in enumerate(grid.metrics)]
     notes = Notes()
     rows = [
-        [*(Entry(text=key) for key in row.keys), *_entries(line, r, columns, best, notes, [list(row.cells.get(m, {}).values()) for m in grid.metrics])]
+        [*(Entry(text=key) for key in row.keys), *_entries(line, r, columns, best, notes)]
         for r, (row, line) in enumerate(zip(grid.rows, summaries, strict=True))
     ]
     return Table(
@@ -128,12 +128,9 @@ def _unlike(columns: Sequence[Column], keys: Sequence[str]) -> list[Column]:
     return [Column(name=f"{c.name} (metric)", unit=c.unit, direction=c.direction) if c.name in keys else c for c in columns]
 
 
-def _entries(line: Sequence[Summary], r: int, columns: Sequence[Column], best: set[Place], notes: Notes, cells: Any) -> Iterable[Entry]:
+def _entries(line: Sequence[Summary], r: int, columns: Sequence[Column], best: set[Place], notes: Notes) -> Iterable[Entry]:
     for m, (summary, column) in enumerate(zip(line, columns, strict=True)):
-        low, high = summary.interval or (0.0, 0.0)
         yield Entry(
-            interval=Interval(low=low, high=high, level=0.95, method="t over seeds") if summary.interval else None,
-            cells=tuple(cells[m]),
             text=summary.text,
             value=summary.value,
             best=(r, m) in best,

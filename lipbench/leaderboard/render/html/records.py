@@ -11,7 +11,7 @@ from lipbench.files import canonical
 from lipbench.leaderboard.grid import words
 from lipbench.leaderboard.render.text import visible
 
-_COST_DIGITS = 4
+_COST_DIGITS, _INTERVAL_DIGITS, _EXTRA_DIGITS = 4, 6, 8
 _LONGEST = 80
 """Longer texts of the extras are no figures to read beside a value."""
 
@@ -90,7 +90,7 @@ def _parts(record: Record) -> Iterable[dict[str, JSON]]:
 def _extras(extras: Mapping[str, JSON]) -> list[JSON]:
     """The figures and short texts among the extras; traces and witnesses stay in the record."""
     return [
-        [visible(key), visible(words(value))]
+        [visible(key), visible(f"{value:.{_EXTRA_DIGITS}g}" if isinstance(value, float) else words(value))]
         for key, value in extras.items()
         if isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= _LONGEST)
     ]
@@ -100,7 +100,12 @@ def _interval(interval: Mapping[str, JSON] | None, intervals: Pool) -> dict[str,
     if not interval:
         return {"low": None, "high": None, "interval": None}
     how = [interval.get("level"), visible(str(interval.get("method") or ""))]
-    return {"low": interval["low"], "high": interval["high"], "interval": intervals.add(how)}
+    return {"low": rounded(interval["low"]), "high": rounded(interval["high"]), "interval": intervals.add(how)}
+
+
+def rounded(number: float) -> float:
+    """The end of an interval: nobody reads more of it than this."""
+    return float(f"{number:.{_INTERVAL_DIGITS}g}")
 
 
 def _short(number: JSON) -> JSON:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lipbench.contract.values import JSON, Column, Entry, Table
+from lipbench.contract.values import JSON, Column, Entry, Record, Table
 from lipbench.leaderboard.grid import words
 from lipbench.leaderboard.page import Board, Source
+from lipbench.leaderboard.render.html.records import rounded
 from lipbench.leaderboard.render.text import numeric, own_unit, paragraphs, shared_unit, shown_unit, visible
 from lipbench.leaderboard.table import main_table
 
@@ -39,6 +40,9 @@ def pack_table(table: Table, source: Source | None = None) -> dict[str, JSON]:
     # Plugins need not say which columns name the row; then it is those of words.
     told = any(column.key for column in table.columns)
     keys = [c.key if told else not is_number for c, is_number in zip(table.columns, numbers, strict=True)]
+    known = {record.cell: number for number, record in enumerate(source.records)} if source else {}
+    cells = [[[known[cell] for cell in entry.cells if cell in known] for entry in row] for row in table.rows]
+    records = source.records if source else ()
     packed: dict[str, JSON] = {
         "title": visible(table.title),
         "unit": unit,
@@ -46,14 +50,15 @@ def pack_table(table: Table, source: Source | None = None) -> dict[str, JSON]:
         "columns": [_column(c, unit, is_number and not key) for c, is_number, key in zip(table.columns, numbers, keys, strict=True)],
         # What names a row stands in front.
         "keys": keys.index(False) if False in keys else 1,
-        "rows": [[_entry(entry) for entry in row] for row in table.rows],
+        "rows": [
+            [_entry(entry, records[behind[0]] if len(behind) == 1 else None) for entry, behind in zip(*line, strict=True)]
+            for line in zip(table.rows, cells, strict=True)
+        ],
         "notes": [visible(note) for note in table.notes],
     }
     if source is None or not any(entry.cells for row in table.rows for entry in row):
         facts = {visible(c.name): [visible(row[i].text) for row in table.rows] for i, c in enumerate(table.columns) if keys[i]}
         return packed | {"facts": _useful(facts)}
-    known = {record.cell: number for number, record in enumerate(source.records)}
-    cells = [[[known[cell] for cell in entry.cells if cell in known] for entry in row] for row in table.rows]
     return packed | {"facts": _facts(table, source), "cells": cells}
 
 
@@ -95,28 +100,40 @@ def _column(column: Column, shared: str, is_number: bool) -> dict[str, JSON]:
     }
 
 
-def _entry(entry: Entry) -> JSON:
-    """The text alone where there is no more to say; else text, value, marks, note and what else there is."""
-    text = visible(entry.text)
+def _entry(entry: Entry, record: Record | None) -> JSON:
+    """The text alone where there is no more to say; else text, value, marks, note and what else there is.
+
+    Value and interval that are those of the only record are not written again: `true` stands for them.
+    """
+    same = record is not None and entry.value is not None and record.value == entry.value and _interval(entry) == _own(record)
     fields: list[JSON] = [
-        text,
-        _finite(entry.value),
+        visible(entry.text),
+        True if same else _finite(entry.value),
         BEST * entry.best + SECOND * entry.second + STRUCK * entry.struck,
         entry.note,
-        *_interval(entry),
         entry.rank,
         _finite(entry.effect),
-        list(entry.seeds) if entry.seeds else None,
+        list(entry.seeds) if entry.seeds and max(entry.seeds) > 1 else None,
+        *([] if same else _interval(entry)),
     ]
     while fields[-1] is None or (fields[-1] == 0 and len(fields) == 3):
         fields.pop()
-    return text if len(fields) == 1 else fields
+    return fields[0] if len(fields) == 1 else fields
 
 
 def _interval(entry: Entry) -> list[JSON]:
     if entry.interval is None:
         return [None, None, None, None]
-    return [entry.interval.low, entry.interval.high, entry.interval.level, visible(entry.interval.method)]
+    interval = entry.interval
+    return [rounded(interval.low), rounded(interval.high), interval.level, visible(interval.method)]
+
+
+def _own(record: Record) -> list[JSON]:
+    """What the metric itself said of a record, in the form of `_interval`."""
+    if not record.interval:
+        return [None, None, None, None]
+    said = record.interval
+    return [rounded(said["low"]), rounded(said["high"]), said.get("level"), visible(str(said.get("method") or ""))]
 
 
 def _finite(value: float | None) -> float | None:

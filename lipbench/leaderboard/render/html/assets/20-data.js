@@ -4,8 +4,8 @@ const BEST = 1, SECOND = 2, STRUCK = 4;
 
 /** Text, value, marks and note of a place; places without more than a text are texts. */
 function entryOf(raw) {
-  if (typeof raw === "string") return { text: raw, value: null, marks: 0, note: null };
-  const [text, value = null, marks = 0, note = null, low = null, high = null, level = null, method = null, rank = null, effect = null, seeds = null] = raw;
+  if (typeof raw === "string") return { text: raw, value: null, marks: 0, note: null, low: null, high: null };
+  const [text, value = null, marks = 0, note = null, rank = null, effect = null, seeds = null, low = null, high = null, level = null, method = null] = raw;
   return { text, value, marks, note, low, high, level, method, rank, effect, seeds };
 }
 
@@ -20,7 +20,20 @@ function openSuite(number) {
 class Suite {
   constructor(raw) {
     Object.assign(this, raw);
+    for (const table of this.tables) if (table.cells) this.complete(table);
     this.numbers = new Map(raw.records.columns.cell?.map((cell, number) => [cell, number]) ?? []);
+  }
+
+  /** Put value and interval of the only record behind a place into the place, which has a mark instead. */
+  complete(table) {
+    const { columns, intervals } = this.records;
+    table.rows.forEach((line, row) => line.forEach((raw, column) => {
+      if (!Array.isArray(raw) || raw[1] !== true) return;
+      const [number] = table.cells[row][column];
+      const [level, method] = intervals[columns.interval[number]] ?? [];
+      raw[1] = columns.value[number];
+      if (columns.low[number] !== null) Object.assign(raw, { 7: columns.low[number], 8: columns.high[number], 9: level, 10: method });
+    }));
   }
 
   /** A record with its words, and what its cell is made of. */

@@ -1,10 +1,11 @@
 // How wide columns are, so that rows that are not there yet will fit as well, and numbers stand point below point.
 
 const NUMBER = /^([-−]?\d+)(\.\d+)?(e[-+]?\d+)?( ± .*)?$/;
-const WIDEST = 340, WORDS = 56, MOST_MEASURED = 12;
+const WIDEST = 340, WORDS = 56, WORDS_LEAST = 230, MOST_MEASURED = 12;
 
 /** Whole part, the rest of the number, and what follows; null where the text is no number. */
 function numberParts(text) {
+  if (text === "-") return ["–", "", ""]; // in line with the whole parts
   const found = NUMBER.exec(text);
   return found && [found[1], (found[2] ?? "") + (found[3] ?? ""), (found[4] ?? "").trim()];
 }
@@ -30,7 +31,7 @@ function measure(table, names, font) {
       const wide = widest(texts, strong) + notes;
       // Sentences are broken where the rows may have any height.
       const prose = table.rows.length <= WHOLE && texts.some((text) => text.length > WORDS);
-      return { width: Math.max(Math.min(wide, prose ? WIDEST * 1.6 : WIDEST) + 24, head), prose };
+      return { width: Math.max(Math.min(wide, prose ? WIDEST * 1.6 : WIDEST) + 24, head), least: Math.min(wide + 24, WORDS_LEAST), prose };
     }
     const parts = texts.map(numberParts).filter(Boolean);
     const [whole, rest, spread] = [0, 1, 2].map((i) => widest(parts.map((part) => part[i]), strong));
@@ -38,4 +39,12 @@ function measure(table, names, font) {
     const wide = whole + rest + (spread ? spread + 8 : 0);
     return { width: Math.max(wide + notes, words + notes, head - 12) + 26, rest, spread: spread && spread + 8, note: notes };
   });
+}
+
+/** Widths of some columns; those of sentences give way where the others would not fit beside them. */
+function fitted(sizes, room) {
+  const total = sizes.reduce((sum, size) => sum + size.width, 0);
+  const gives = sizes.reduce((sum, size) => sum + (size.prose ? size.width - size.least : 0), 0);
+  const share = gives ? Math.min(1, Math.max(0, total - room) / gives) : 0;
+  return sizes.map((size) => (size.prose ? Math.floor(size.width - share * (size.width - size.least)) : size.width));
 }

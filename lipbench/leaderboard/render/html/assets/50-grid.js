@@ -64,8 +64,9 @@ class Grid {
 
   drawHead() {
     const { table, sorting, names } = this.model;
-    this.columnGroup.replaceChildren(...this.columns.map((c) => make("col", { css: { width: `${this.sizes[c].width}px` } })));
-    this.element.style.setProperty("width", `${this.columns.reduce((sum, c) => sum + this.sizes[c].width, 0)}px`);
+    const widths = fitted(this.columns.map((c) => this.sizes[c]), this.scroller.clientWidth);
+    this.columnGroup.replaceChildren(...widths.map((width) => make("col", { css: { width: `${width}px` } })));
+    this.element.style.setProperty("width", `${widths.reduce((sum, width) => sum + width, 0)}px`);
     this.element.setAttribute("aria-rowcount", this.rows.length + 1);
     this.element.setAttribute("aria-colcount", this.columns.length);
     const cells = this.columns.map((c, place) => {

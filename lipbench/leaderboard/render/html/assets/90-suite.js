@@ -80,7 +80,7 @@ class SuitePage {
 
   head() {
     const { suite } = this, { about } = suite;
-    const facts = [["suite", suite.name], ["profile", about.profile], ["task", about.task], ["cells", about.done === about.cells ? grouped.format(about.cells) : `${grouped.format(about.done)} of ${grouped.format(about.cells)}`], ["failed", String(about.failed)], ["seeds", String(about.seeds)], ["compute", duration(about.seconds)], ["device", about.devices.join(", ")], ["last run", dateWords(about.latest)]];
+    const facts = [["suite", suite.name], ["profile", about.profile], ["task", about.task], ["cells", about.done === about.cells ? grouped.format(about.cells) : `${grouped.format(about.done)} of ${grouped.format(about.cells)}`], ["failed", String(about.failed)], ["seeds", String(about.seeds)], ["time in metrics", duration(about.seconds)], ["device", about.devices.join(", ")], ["last run", dateWords(about.latest)]];
     return make("header", { class: "suite-head" }, make("h1", null, suite.title), ...suite.description.map((text) => make("p", { class: "lead" }, ...linked(text))),
       suite.citation ? make("p", { class: "citation" }, make("span", { class: "over" }, "Source "), ...linked(suite.citation)) : null,
       make("dl", { class: "facts" }, ...facts.filter(([, text]) => text).map(([name, text]) => make("div", { class: name === "failed" && about.failed ? "bad" : null }, make("dt", null, name), make("dd", null, text)))));
