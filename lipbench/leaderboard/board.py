@@ -15,7 +15,7 @@ from lipbench.leaderboard.plots import draw
 from lipbench.leaderboard.references import reference_table
 from lipbench.leaderboard.render import csv_, html, json_, latex, markdown
 from lipbench.leaderboard.reports import ask_audits, ask_tables
-from lipbench.leaderboard.table import main_table
+from lipbench.leaderboard.table import tables
 from lipbench.plugins import PluginInfo, all_reports
 from lipbench.results.store import PLAN, read_plan, read_records
 
@@ -47,15 +47,15 @@ def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str
         plan, records = _part(plan, only), [r for r in records if r.cell in only]
     reports = list(all_reports(plugins, plan["task"]))
     numbers = _published(plan)
-    tables, faults = ask_tables(reports, records, numbers)
+    mine, _ = tables(plan, records)
+    summed, faults = ask_tables(reports, records, numbers)
     beside = reference_table(plan, records)
-    mine = [main_table(plan, records), *([beside] if beside else [])]
     return Board(
         suite=plan.get("suite") or folder.name,
         title=plan.get("title") or "",
         description=plan.get("description") or "",
         citation=plan.get("citation") or "",
-        tables=[table for table in (*tables, *mine) if table.columns],
+        tables=[table for table in (*summed, *mine, *([beside] if beside else [])) if table.columns],
         findings=[*ask_audits(reports, records, numbers), *faults],
         source=Source(folder=folder, plan=plan, records=records),
     )

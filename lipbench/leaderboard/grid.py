@@ -33,6 +33,7 @@ class Grid:
     """Rows and columns of a leaderboard, and the records that fill it."""
 
     keys: tuple[str, ...]
+    roles: tuple[str, ...]
     metrics: tuple[str, ...]
     rows: Sequence[Row]
     records: Mapping[str, Record]
@@ -54,7 +55,9 @@ def make_grid(plan: Mapping[str, Any], records: Iterable[Record]) -> Grid:
     keys = _keys(jobs, facts, (plan.get("leaderboard") or {}).get("rows"))
     rows, varied = _rows(jobs, facts, keys)
     metrics = dict.fromkeys(metric for job in jobs for metric in job["cells"].values())
-    return Grid(keys=(*keys, VARIANT) if varied else keys, metrics=tuple(metrics), rows=rows, records=chosen)
+    roles = tuple(dict.fromkeys(role for job in jobs for role in job["roles"]))
+    shown = (*keys, VARIANT) if varied else keys
+    return Grid(keys=shown, roles=roles, metrics=tuple(metrics), rows=rows, records=chosen)
 
 
 def current(plan: Mapping[str, Any], records: Iterable[Record]) -> list[Record]:
