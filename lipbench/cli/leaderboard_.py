@@ -14,7 +14,9 @@ from lipbench.cli.options import plugin_options, read_plugin_options
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
-@click.option("--format", "form", type=click.Choice(["text", "md", "csv", "json", "latex", "html"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "md", "csv", "json", "latex", "html"]), default="text", show_default=True
+)
 @click.option("--suite", "wanted", multiple=True, metavar="NAME", help="Only these suites.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to a file instead.")
 @plugin_options

@@ -10,7 +10,7 @@ mean-ranks?, JMLR 17(5):1-10, 2016; A. Vargha, H. D. Delaney, Journal of Educati
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -99,7 +99,9 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum([v / len(values) for v in values]) if len(set(values)) > 1 else values[0]
 
 
-def _tests(family: Family, names: Sequence[str], scores: Sequence[Sequence[float]], incomplete: int, left_out: Sequence[str]) -> Overall:
+def _tests(
+    family: Family, names: Sequence[str], scores: Sequence[Sequence[float]], incomplete: int, left_out: Sequence[str]
+) -> Overall:
     import numpy as np
     from scipy import stats
 
@@ -168,4 +170,3 @@ def groups(overall: Overall) -> list[tuple[int, int]]:
         if end > start and (not runs or end > runs[-1][1]):
             runs.append((start, end))
     return runs
-

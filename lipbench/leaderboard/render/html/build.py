@@ -59,7 +59,8 @@ def _suite(board: Board, images: dict[str, str]) -> dict[str, JSON]:
         "logs": read_logs(source.folder, records) if source else {},
         "yaml": suite_yaml(runs),
         "plots": [_plot(image, images) for image in plots],
-        "about": _about(plan, records, len(plots)) | {"findings": len(board.findings), "description": paragraphs(board.description)},
+        "about": _about(plan, records, len(plots))
+        | {"findings": len(board.findings), "description": paragraphs(board.description)},
     }
 
 
@@ -126,5 +127,7 @@ def _script() -> str:
 def _template() -> Any:
     import jinja2  # a quarter of a second that no other format has to wait for
 
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
     return environment.from_string(_text("assets/page.html.j2"))

@@ -87,7 +87,8 @@ def _palette_png(colours: np.ndarray, places: np.ndarray) -> bytes:
         b"IEND": b"",
     }
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", binascii.crc32(name + body)) for name, body in chunks.items()
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", binascii.crc32(name + body))
+        for name, body in chunks.items()
     )
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from lipbench.contract.values import JSON, Record
 from lipbench.files import canonical

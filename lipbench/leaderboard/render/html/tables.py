@@ -47,7 +47,9 @@ def pack_table(table: Table, source: Source | None = None) -> dict[str, JSON]:
         "title": visible(table.title),
         "unit": unit,
         "caption": paragraphs(table.caption),
-        "columns": [_column(c, unit, is_number and not key) for c, is_number, key in zip(table.columns, numbers, keys, strict=True)],
+        "columns": [
+            _column(c, unit, is_number and not key) for c, is_number, key in zip(table.columns, numbers, keys, strict=True)
+        ],
         # What names a row stands in front.
         "keys": keys.index(False) if False in keys else 1,
         "rows": [
@@ -87,7 +89,11 @@ def _fact(name: str, job: Mapping[str, Any] | None, params: Mapping[str, JSON]) 
 
 def _useful(facts: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Those that tell some rows from others and are not different in all of them."""
-    return {name: texts for name, texts in facts.items() if 1 < len(set(texts)) and (len(set(texts)) < len(texts) or len(texts) < _FEW)}
+    return {
+        name: texts
+        for name, texts in facts.items()
+        if len(set(texts)) > 1 and (len(set(texts)) < len(texts) or len(texts) < _FEW)
+    }
 
 
 def _column(column: Column, shared: str, is_number: bool) -> dict[str, JSON]:

@@ -39,10 +39,8 @@ function linked(text) {
   return [...parts, text.slice(end)];
 }
 
-/** A name that may break after its signs. */
-function breakable(name) {
-  return name.split(/(?<=[_(,=/·-])/).flatMap((part, i) => (i ? [make("wbr"), part] : [part]));
-}
+/** Where a name may break: after its signs. */
+const BREAKS = /(?<=[_(,=/· -])/;
 
 const grouped = new Intl.NumberFormat("en");
 

@@ -1,6 +1,6 @@
 // How wide columns are, so that rows that are not there yet will fit as well, and numbers stand point below point.
 
-const NUMBER = /^([-−]?\d+)(\.\d+)?(e[-+]?\d+)?( ± .*)?$/;
+const NUMBER = /^([-−]?\d+)(\.\d+)?(e[-+]?\d+)?( (?:± .*|\[.*\]))?$/;
 const WIDEST = 340, WORDS = 56, WORDS_LEAST = 230, MOST_MEASURED = 12;
 
 /** Whole part, the rest of the number, and what follows; null where the text is no number. */
@@ -26,25 +26,28 @@ function measure(table, names, font) {
     const entries = table.rows.map((line) => entryOf(line[c]));
     const texts = entries.map((entry) => entry.text);
     const notes = entries.some((entry) => entry.note !== null) ? 14 : 0;
-    const head = widest([...names[c].split(/(?<=[_(,=/·-])|\s+/), column.unit].map((part) => part ?? ""), small) + 30;
+    const parts = names[c].split(BREAKS);
+    const arrow = ARROWS[column.direction] && `\u00a0${ARROWS[column.direction]}`;
+    const head = widest([...parts, parts.at(-1) + arrow, column.unit], small) + 30;
     if (!column.number) {
       const wide = widest(texts, strong) + notes;
       // Sentences are broken where the rows may have any height.
       const prose = table.rows.length <= WHOLE && texts.some((text) => text.length > WORDS);
       return { width: Math.max(Math.min(wide, prose ? WIDEST * 1.6 : WIDEST) + 24, head), least: Math.min(wide + 24, WORDS_LEAST), prose };
     }
-    const parts = texts.map(numberParts).filter(Boolean);
-    const [whole, rest, spread] = [0, 1, 2].map((i) => widest(parts.map((part) => part[i]), strong));
+    const numbers = texts.map(numberParts).filter(Boolean);
+    const [whole, rest, spread] = [0, 1, 2].map((i) => widest(numbers.map((part) => part[i]), strong));
     const words = widest(texts.filter((text) => !numberParts(text)), strong);
     const wide = whole + rest + (spread ? spread + 8 : 0);
     return { width: Math.max(wide + notes, words + notes, head - 12) + 26, rest, spread: spread && spread + 8, note: notes };
   });
 }
 
-/** Widths of some columns; those of sentences give way where the others would not fit beside them. */
-function fitted(sizes, room) {
+/** Widths of some columns: the first, which stays in sight, leaves room for others, and sentences give way to what is beside them. */
+function fitted([first, ...others], room) {
+  const sizes = [{ ...first, width: Math.min(first.width, Math.max(110, room * 0.42)) }, ...others];
   const total = sizes.reduce((sum, size) => sum + size.width, 0);
-  const gives = sizes.reduce((sum, size) => sum + (size.prose ? size.width - size.least : 0), 0);
+  const gives = sizes.reduce((sum, size) => sum + (size.prose ? Math.max(0, size.width - size.least) : 0), 0);
   const share = gives ? Math.min(1, Math.max(0, total - room) / gives) : 0;
-  return sizes.map((size) => (size.prose ? Math.floor(size.width - share * (size.width - size.least)) : size.width));
+  return sizes.map((size) => (size.prose ? Math.floor(size.width - share * Math.max(0, size.width - size.least)) : size.width));
 }

@@ -75,7 +75,7 @@ class Grid {
       const order = sort ? (sort.desc ? "descending" : "ascending") : "none";
       const hint = [names[c], column.full_unit, column.number ? BETTER[column.direction] : ""].filter(Boolean).join(", ");
       const button = make("button", { type: "button", class: "sort", tabindex: -1, title: hint },
-        make("span", { class: "name" }, ...breakable(names[c]), ARROWS[column.direction] && make("span", { class: "arrow", "aria-label": BETTER[column.direction], role: "img" }, ` ${ARROWS[column.direction]}`)),
+        headName(names[c], column.direction),
         column.unit && make("span", { class: "unit" }, column.unit),
         make("span", { class: "order", "aria-hidden": "true" }, sort ? (sort.desc ? "▼" : "▲") + (sorting.length > 1 ? sorting.indexOf(sort) + 1 : "") : ""));
       return make("th", { role: "columnheader", scope: "col", "aria-sort": order, "aria-colindex": place + 1, "data-column": place, "data-row": -1, class: column.number ? "number" : "words" }, button);
@@ -237,6 +237,13 @@ class Grid {
   print(begins) {
     if (!this.whole && this.rows) this.drawRows(begins ? around(0, Math.min(this.rows.length, PRINTED)) : undefined);
   }
+}
+
+/** The name of a column, which may break, with an arrow that stays at its last part. */
+function headName(name, direction) {
+  const parts = name.split(BREAKS), last = parts.pop();
+  const arrow = ARROWS[direction] && make("span", { class: "arrow", role: "img", "aria-label": BETTER[direction] }, `\u00a0${ARROWS[direction]}`);
+  return make("span", { class: "name" }, ...parts.flatMap((part) => [part, make("wbr")]), make("span", { class: "last" }, last, arrow));
 }
 
 /** So many rows on both sides of one, as the virtualizer gives them; of a whole table all. */

@@ -110,7 +110,7 @@ class Scatter {
   logarithmic(name, points) {
     const asked = this.model.plot[`log${name}`], values = points.map((p) => p[name]);
     const possible = values.length > 0 && values.every((v) => v > 0);
-    return possible && (asked === undefined ? Math.max(...values) / Math.min(...values) > 50 : Number(asked) === 1);
+    return possible && (asked === undefined ? skewed(values) : Number(asked) === 1);
   }
 
   summary({ x, y }, points, front) {

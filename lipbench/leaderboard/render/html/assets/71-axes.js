@@ -5,6 +5,12 @@ function variety(values) {
   return count <= MARKS ? -count : count;
 }
 
+/** Whether most of some positive values would lie on top of each other at the low end of an axis. */
+function skewed(values) {
+  const sorted = [...values].sort((a, b) => a - b), low = sorted[0], high = sorted.at(-1);
+  return high / low > 5 && (sorted[Math.floor(sorted.length / 2)] - low) / (high - low) < 0.12;
+}
+
 function niceScale(values, log, range) {
   let low = Math.min(...values), high = Math.max(...values);
   if (!(low < high)) [low, high] = log ? [low / 2, high * 2] : [low - (Math.abs(low) / 10 || 1), high + (Math.abs(high) / 10 || 1)];

@@ -59,7 +59,7 @@ class Panel {
     const broken = records.filter((record) => record.status !== "ok");
     return [
       make("p", { class: "of" }, rowName(table, row)),
-      make("p", { class: "value" }, valueWords(entry), said.full_unit && make("span", { class: "unit" }, ` ${said.full_unit}`)),
+      make("p", { class: "value" }, valueWords(entry), entry.value !== null && said.full_unit && make("span", { class: "unit" }, ` ${said.full_unit}`)),
       pairs(this.figures(entry, said)),
       records.length > 1 || records[0]?.low != null ? seedPlot(records, entry) : null,
       this.notesOf([entry]),
@@ -99,7 +99,7 @@ class Panel {
   actions(row, column) {
     const { model } = this.view;
     const action = (words, act) => make("button", { type: "button", class: "tool", on: { click: () => (this.close(false), act()) } }, words);
-    const name = Object.keys(model.table.facts)[0];
+    const name = model.names.find((known) => known in model.table.facts) ?? Object.keys(model.table.facts)[0];
     return make("div", { class: "actions" }, action("Hide this row", () => model.drop(row)),
       column === null ? null : action("Hide this column", () => model.show(column, false)),
       name ? action(`Only ${name}: ${model.table.facts[name][row]}`, () => (model.filters.set(name, new Set([model.table.facts[name][row]])), model.apply())) : null);

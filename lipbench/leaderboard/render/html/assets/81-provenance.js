@@ -34,7 +34,7 @@ function seedTable(records) {
     ["device", (r) => r.device, true],
     ["cell", (r) => make("code", null, r.cell), true],
   ].filter(([, , wanted]) => wanted);
-  const methods = [...new Set(records.filter((r) => r.how).map((r) => howWords(...r.how).trim()))];
+  const methods = [...new Set(records.filter((r) => r.how).map((r) => howWords(...r.how).trim().slice(1, -1)))];
   const unranked = [...new Set(records.map((r) => r.unranked).filter(Boolean))];
   return make("div", null,
     make("div", { class: "wide", tabindex: 0, role: "group", "aria-label": "Table of seeds" }, make("table", { class: "small" },

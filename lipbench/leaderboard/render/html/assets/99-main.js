@@ -1,12 +1,13 @@
 // Which page is shown, and in which theme.
 
-const THEMES = ["auto", "light", "dark"];
+const THEMES = { auto: "◐ Auto", light: "○ Light", dark: "● Dark" };
 
 function setTheme(theme) {
   const root = document.documentElement;
   if (theme === "auto") root.removeAttribute("data-theme");
   else root.setAttribute("data-theme", theme);
-  one("#theme").replaceChildren(`Theme: ${theme}`);
+  one("#theme").replaceChildren(THEMES[theme]);
+  one("#theme").setAttribute("aria-label", `Theme: ${theme}`);
   return theme;
 }
 
@@ -16,9 +17,10 @@ const kept = {
   set: (name, value) => { try { localStorage.setItem(`lipbench.${name}`, value); } catch { /* then not */ } },
 };
 
-let theme = setTheme(THEMES.includes(kept.get("theme")) ? kept.get("theme") : "auto");
+let theme = setTheme(kept.get("theme") in THEMES ? kept.get("theme") : "auto");
 one("#theme").addEventListener("click", () => {
-  theme = setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]);
+  const names = Object.keys(THEMES);
+  theme = setTheme(names[(names.indexOf(theme) + 1) % names.length]);
   kept.set("theme", theme);
 });
 
