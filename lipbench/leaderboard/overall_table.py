@@ -45,7 +45,9 @@ def _rows(overall: Overall) -> Iterator[list[Entry]]:
             Entry(text=overall.family.words),
             Entry(text=name),
             Entry(text=str(overall.datasets), value=float(overall.datasets)),
-            Entry(text=_short(average), value=average, best=level == 0, second=level == 1, rank=rank, group=overall.family.words),
+            Entry(
+                text=_short(average), value=average, best=level == 0, second=level == 1, rank=rank, group=overall.family.words
+            ),
             *(against if i else [Entry(text=""), Entry(text="")]),
         ]
 

@@ -75,9 +75,7 @@ def _made(plan: Mapping[str, Any], records: Iterable[Record]) -> _Made:
     summaries = [[summarise(grid.measured(row, metric), digits, shown) for metric in grid.metrics] for row in grid.rows]
     rank: Rank = spec.get("rank") or "row"
     contests = find_contests(grid, summaries, rank, spec.get("rank_by"))
-    return _Made(
-        grid=grid, summaries=summaries, contests=contests, rank=rank, shown=shown, left_out=_hidden(hidden, rest)
-    )
+    return _Made(grid=grid, summaries=summaries, contests=contests, rank=rank, shown=shown, left_out=_hidden(hidden, rest))
 
 
 def _main(made: _Made, overall: Sequence[Overall]) -> Table:
@@ -86,7 +84,8 @@ def _main(made: _Made, overall: Sequence[Overall]) -> Table:
     columns = [_column(name, [row[m] for row in made.summaries]) for m, name in enumerate(grid.metrics)]
     notes = Notes()
     rows = [
-        [*(Entry(text=key) for key in row.keys), *_entries(made, r, columns, outcomes, notes)] for r, row in enumerate(grid.rows)
+        [*(Entry(text=key) for key in row.keys), *_entries(made, r, columns, outcomes, notes)]
+        for r, row in enumerate(grid.rows)
     ]
     said = caption(grid, made.summaries, made.contests, rank=made.rank, shown=made.shown, tested=tested)
     return Table(
