@@ -9,6 +9,7 @@ from typing import Any
 
 from lipbench.contract.errors import LipbenchError, StoreError, did_you_mean
 from lipbench.contract.values import Record
+from lipbench.leaderboard.critical_difference import diagrams
 from lipbench.leaderboard.grid import current, plan_from
 from lipbench.leaderboard.page import Board, Source
 from lipbench.leaderboard.plots import draw
@@ -85,7 +86,8 @@ def save_plots(folder: Path, plugins: Sequence[PluginInfo], records: Iterable[Re
         StoreError: The plan is damaged.
     """
     plan, chosen = _read(folder, records)
-    return draw(folder / "plots", all_reports(plugins, plan["task"]), chosen, _published(plan))
+    reports = all_reports(plugins, plan["task"])
+    return draw(folder / "plots", reports, chosen, _published(plan), lambda: diagrams(tables(plan, chosen)[1]))
 
 
 def _published(plan: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -94,11 +94,9 @@ def _ranks(grid: Grid, contests: Sequence[Contest], rank: Rank, tested: bool) ->
             "correction over all pairs of a contest; so ranks are shared where no difference is found, and with few seeds only large "
             "differences are."
         )
-    rest = "Elsewhere there is no test" if tested else "There is no test of differences"
-    if not tested or any(len(c.entrants) > MOST for c in contests):
-        yield f"{rest} (fewer than {FEWEST_SEEDS} shared seeds, or more than {MOST} competitors): means decide, and no tie is claimed."
-    else:
-        yield f"With fewer than {FEWEST_SEEDS} shared seeds there is no test: means decide, and no tie is claimed."
+    yield f"{'With fewer' if tested else 'No test of differences: with fewer'} than {FEWEST_SEEDS} shared seeds means decide, and no tie is claimed."
+    if any(len(c.entrants) > MOST for c in contests):
+        yield f"Contests of more than {MOST} competitors are not tested either."
     if rank == "row":
         yield from _groups(contests)
 

@@ -81,7 +81,7 @@ def _sides(grid: Grid, r: int, m: int, rank: Rank) -> tuple[str, object, tuple[s
         return grid.metrics[m], r, tuple(row.facts[role] for role in grid.roles)
     competing = set(grid.keys if isinstance(rank, str) else rank)
     sides = list(zip(grid.keys, row.keys, strict=True))
-    name = ", ".join(text for key, text in sides if key in competing)
+    name = " / ".join(text for key, text in sides if key in competing)
     block = tuple(text for key, text in sides if key not in competing)
     return name, block, tuple(row.facts[role] for role in grid.roles if role not in competing)
 

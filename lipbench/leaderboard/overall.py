@@ -10,7 +10,7 @@ mean-ranks?, JMLR 17(5):1-10, 2016; A. Vargha, H. D. Delaney, Journal of Educati
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -21,6 +21,7 @@ from lipbench.leaderboard.summary import Summary
 
 FEWEST_DATASETS = 6
 """With fewer, even a competitor that is ahead on all of them is not found ahead by Wilcoxon's test at 5 %."""
+_EXACT = 50
 _DIGITS = 6
 """Of p-values and averages: the functions behind them may differ in their last digits from machine to machine."""
 
@@ -111,7 +112,7 @@ def _tests(
     count, size = table.shape
     friedman = float(stats.friedmanchisquare(*table.T).pvalue) if size > 2 and np.ptp(ranks) else (1.0 if size > 2 else None)
     pairs = list(combinations(range(size), 2))
-    p_pairs = dict(zip(pairs, holm([_wilcoxon(table[:, i], table[:, j]) for i, j in pairs]), strict=True))
+    p_pairs = dict(zip(pairs, holm([wilcoxon(table[:, i], table[:, j]) for i, j in pairs]), strict=True))
     critical = None
     if friedman is None:
         differ = {pair: p <= ALPHA for pair, p in p_pairs.items()}
@@ -144,13 +145,28 @@ def critical_difference(competitors: int, datasets: int) -> float:
     return quantile * math.sqrt(competitors * (competitors + 1) / (6 * datasets))
 
 
-def _wilcoxon(one: Any, other: Any) -> float:
-    """Two-sided p of the signed-rank test, zeros split evenly as Demsar does."""
+def wilcoxon(one: Any, other: Any) -> float:
+    """Two-sided p of the signed-rank test, zeros split evenly (Demsar 2006, section 3.1.3).
+
+    Exact for up to `_EXACT` pairs, ties or not: scipy takes over a second for each pair of competitors with ties.
+    """
+    import numpy as np
     from scipy import stats
 
-    if (one == other).all():
+    differences = np.asarray(one) - np.asarray(other)
+    signed = np.flatnonzero(differences)
+    if not len(signed):
         return 1.0
-    return float(stats.wilcoxon(one, other, zero_method="zsplit").pvalue)
+    if len(differences) > _EXACT:
+        return float(stats.wilcoxon(differences, zero_method="zsplit", method="approx").pvalue)
+    doubled = np.rint(2 * stats.rankdata(np.abs(differences))[signed]).astype(int)
+    # How many of all choices of signs give each sum of positive ranks.
+    ways = np.ones(1, dtype=np.int64)
+    for rank in doubled:
+        ways = np.append(ways, np.zeros(rank, np.int64)) + np.append(np.zeros(rank, np.int64), ways)
+    found = int(doubled[differences[signed] > 0].sum())
+    tail = int(ways[: min(found, int(doubled.sum()) - found) + 1].sum())
+    return min(1.0, 2 * tail / 2 ** len(doubled))
 
 
 def _superiority(first: Any, other: Any) -> float:
@@ -159,14 +175,3 @@ def _superiority(first: Any, other: Any) -> float:
 
 def _rounded(number: float) -> float:
     return float(f"{number:.{_DIGITS}g}")
-
-
-def groups(overall: Overall) -> list[tuple[int, int]]:
-    """First and last of each longest run of competitors between whose average ranks no difference is found."""
-    limit = math.inf if overall.critical is None else overall.critical
-    runs: list[tuple[int, int]] = []
-    for start, low in enumerate(overall.average_ranks):
-        end = max(i for i, high in enumerate(overall.average_ranks) if high - low < limit)
-        if end > start and (not runs or end > runs[-1][1]):
-            runs.append((start, end))
-    return runs
