@@ -56,14 +56,26 @@ def hills(folder: Path) -> None:
     for number, (network, data, width) in enumerate(_rows()):
         for seed in (0, 1):
             cells = {f"{number:04x}{seed}steep": "steepness", f"{number:04x}{seed}effort": "effort"}
-            jobs.append({"roles": {"network": network, "data": data}, "varying": {"width": width}, "seed": seed, "cells": cells})
+            jobs.append(
+                {"roles": {"network": network, "data": data}, "varying": {"width": width}, "seed": seed, "cells": cells}
+            )
             for cell, metric in cells.items():
                 value = value_of(number, seed) if metric == "steepness" else float(width + number % 3)
                 interval = {"low": value - 1, "high": value + 1, "level": 0.9, "method": "bootstrap"}
                 record = _record(cell, network, data, width, seed, metric, value, interval=interval)
                 if number == 5 and metric == "steepness":
                     message = f"it fell <b>hard</b>; log: {RUN}-1.log" if seed else "out of memory"
-                    record = _record(cell, network, data, width, seed, metric, None, status="failed", error={"class": "crash", "message": message})
+                    record = _record(
+                        cell,
+                        network,
+                        data,
+                        width,
+                        seed,
+                        metric,
+                        None,
+                        status="failed",
+                        error={"class": "crash", "message": message},
+                    )
                 records.append(record)
     plan = {
         "suite": "hills",

@@ -3,16 +3,77 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Open
-from page_cases import HOSTILE, RUN, WIDTHS, value_of
+from page_cases import HOSTILE, RUN, WIDTHS, hills, value_of
+
+from lipbench.leaderboard.board import make_board, render
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 RESULTS = "#t-results"
+FEW = "results.f.width=1&all-values.f.width=2&results.ranks=1"
+"""What is looked at place by place is quicker with few rows."""
+
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        pytest.skip(f"there is no browser: none of {', '.join(_NAMES)} is installed")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a suite with several seeds, failures, long tables, plots, logs, and names that are meant to do harm."""
+    folder = tmp_path_factory.mktemp("page")
+    hills(folder / "results" / "hills")
+    (folder / "page.html").write_text(render([make_board(folder / "results" / "hills", [])], "html"))
+    return folder / "page.html"
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def visit(browser: Any, built: Path) -> Iterator[Open]:
+    """Open the page at a hash; whatever it complains of, or asks the network for, fails the test at its end."""
+    complaints: list[str] = []
+    contexts: list[Any] = []
+
+    def call(hash: str = "#/hills", *, strict: bool = True, **options: Any) -> Any:
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: strict and complaints.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda asked: asked.url.startswith(("file:", "data:")) or complaints.append(asked.url))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}") or dialog.dismiss())
+        page.goto(f"{built.as_uri()}{hash}")
+        if hash.startswith("#/h"):
+            page.locator("html[data-ready=hills]").wait_for(state="attached")
+        return page
+
+    yield call
+    for context in contexts:
+        context.close()
+    assert not complaints
 
 
 def column(page: Any, number: int) -> list[str]:
@@ -214,7 +275,7 @@ def test_phone_shows_no_more_than_its_width(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("hash", ["", "#/hills?cell=00010steep", "#/hills?all-values.plot.x=effort"])
+@pytest.mark.parametrize("hash", ["", f"#/hills?cell=00010steep&{FEW}", f"#/hills?all-values.plot.x=effort&{FEW}"])
 def test_axe_finds_nothing(visit: Open, scheme: str, hash: str) -> None:
     page = visit(hash, color_scheme=scheme)
     # Through the debugger: the page's own policy would not let a script in.

@@ -12,8 +12,10 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _INSIDE = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 _COLOURS = 256
@@ -60,6 +62,7 @@ def slim(svg: bytes) -> bytes:
 
 
 def _fewer_bytes(encoded: bytes) -> bytes:
+    import numpy as np
     from PIL import Image as Pixels
 
     try:
@@ -74,8 +77,10 @@ def _fewer_bytes(encoded: bytes) -> bytes:
     return min(smaller, encoded, key=len)
 
 
-def _palette_png(colours: np.ndarray, places: np.ndarray) -> bytes:
+def _palette_png(colours: np.ndarray[Any, Any], places: np.ndarray[Any, Any]) -> bytes:
     """A PNG of 8 bits a pixel; written here, since the bytes that a library writes change with its version."""
+    import numpy as np
+
     height, width = places.shape
     lines = np.zeros((height, width + 1), dtype=np.uint8)  # each line begins with its filter, which is none
     lines[:, 1:] = places

@@ -11,7 +11,6 @@ const features = vendor.tableFeatures({
   sortedRowModel: vendor.createSortedRowModel(),
 });
 
-const byValue = (a, b, id) => a.getValue(id) - b.getValue(id);
 const among = (row, id, chosen) => chosen.has(row.getValue(id));
 const QUERY = "?query", DROPPED = "?dropped";
 
@@ -28,6 +27,8 @@ class TableModel {
     this.sorting = [];
     this.query = "";
     this.plot = null;
+    this.ranked = table.rows.some((line) => line.some((raw) => entryOf(raw).rank));
+    this.ranks = false;
     this.grid = vendor.constructTable({
       features,
       data: table.rows.map((_, index) => index),
@@ -41,21 +42,25 @@ class TableModel {
     });
   }
 
+  /** A column to sort by: places without a number or a text stay last, whichever way it goes. */
   sortable(c) {
-    const rows = this.table.rows;
-    if (this.table.columns[c].number) {
-      return { id: `#${c}`, accessorFn: (row) => (Array.isArray(rows[row][c]) ? rows[row][c][1] ?? undefined : undefined), sortUndefined: "last", sortFn: byValue };
-    }
-    // Texts are put in order once; comparing them anew with each sort takes far longer.
-    let places = null;
-    const place = (row) => {
-      if (!places) {
-        const texts = new Set(rows.map((line) => entryOf(line[c]).text));
-        places = new Map([...texts].sort(collator.compare).map((text, i) => [text, text ? i : undefined]));
-      }
-      return places.get(entryOf(rows[row][c]).text);
+    let keys = null;
+    const sortFn = (a, b) => {
+      keys ??= this.sortKeys(c);
+      const x = keys[a.index], y = keys[b.index];
+      if (x < y) return -1;
+      if (x > y) return 1;
+      return x === y ? 0 : (Number.isNaN(x) - Number.isNaN(y)) * (this.sorting.find((sort) => sort.column === c)?.desc ? -1 : 1);
     };
-    return { id: `#${c}`, accessorFn: place, sortUndefined: "last", sortFn: byValue };
+    return { id: `#${c}`, accessorFn: (row) => row, sortFn };
+  }
+
+  /** A number to sort each row by, NaN where it has none. Texts are put in order once: comparing them each time takes far longer. */
+  sortKeys(c) {
+    const entries = this.table.rows.map((line) => entryOf(line[c]));
+    if (this.table.columns[c].number) return Float64Array.from(entries, (entry) => entry.value ?? NaN);
+    const places = new Map([...new Set(entries.map((entry) => entry.text))].sort(collator.compare).map((text, i) => [text, text ? i : NaN]));
+    return Float64Array.from(entries, (entry) => places.get(entry.text));
   }
 
   /** All words of a row, its roles among them, shown or not. */
@@ -138,6 +143,7 @@ class TableModel {
     this.dropped.clear();
     this.query = "";
     this.sorting = [];
+    this.ranks = false;
     this.hidden = new Set(this.start);
     this.apply();
   }
@@ -148,6 +154,7 @@ class TableModel {
     for (const { column, desc } of this.sorting) params.append(`${id}.sort`, (desc ? "-" : "") + this.names[column]);
     for (const [name, values] of this.filters) for (const value of values) params.append(`${id}.f.${name}`, value);
     if (this.query) params.set(`${id}.q`, this.query);
+    if (this.ranks) params.set(`${id}.ranks`, "1");
     for (const row of this.dropped) params.append(`${id}.drop`, rowName(this.table, row));
     for (const name of this.hidden) if (!this.start.includes(name)) params.append(`${id}.hide`, name);
     for (const name of this.start) if (!this.hidden.has(name)) params.append(`${id}.show`, name);
@@ -168,6 +175,7 @@ class TableModel {
       if (values.length) this.filters.set(name, new Set(values));
     }
     this.query = params.get("q") ?? "";
+    this.ranks = this.ranked && params.get("ranks") === "1";
     const dropped = new Set(params.getAll("drop"));
     this.dropped = new Set(dropped.size ? this.table.rows.flatMap((_, row) => (dropped.has(rowName(this.table, row)) ? [row] : [])) : []);
     this.hidden = new Set([...this.start, ...params.getAll("hide").filter((name) => this.names.includes(name))]);

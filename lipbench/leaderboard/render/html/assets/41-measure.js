@@ -39,7 +39,7 @@ function measure(table, names, font) {
     const [whole, rest, spread] = [0, 1, 2].map((i) => widest(numbers.map((part) => part[i]), strong));
     const words = widest(texts.filter((text) => !numberParts(text)), strong);
     const wide = whole + rest + (spread ? spread + 8 : 0);
-    return { width: Math.max(wide + notes, words + notes, head - 12) + 26, rest, spread: spread && spread + 8, note: notes };
+    return { width: Math.max(wide + notes, words + notes, head - 12) + 26, rest, spread: spread && spread + 8, note: notes, ranks: entries.some((entry) => entry.rank) };
   });
 }
 

@@ -3,6 +3,8 @@
 
 const WHOLE = 120; // Tables of up to so many rows are drawn whole: they print, and the browser's own search finds them.
 const ROW = 30;
+const PAPER = 1000; // Pixels of a landscape page, A4 or Letter.
+const RANK = 26; // Room for the rank before a value.
 const PRINTED = 5000; // No one reads more rows on paper.
 
 class Grid {
@@ -64,7 +66,7 @@ class Grid {
 
   drawHead() {
     const { table, sorting, names } = this.model;
-    const widths = fitted(this.columns.map((c) => this.sizes[c]), this.scroller.clientWidth);
+    const widths = fitted(this.columns.map((c) => (this.model.ranks && this.sizes[c].ranks ? { ...this.sizes[c], width: this.sizes[c].width + RANK } : this.sizes[c])), this.scroller.clientWidth);
     this.columnGroup.replaceChildren(...widths.map((width) => make("col", { css: { width: `${width}px` } })));
     this.element.style.setProperty("width", `${widths.reduce((sum, width) => sum + width, 0)}px`);
     this.element.setAttribute("aria-rowcount", this.rows.length + 1);
@@ -121,21 +123,22 @@ class Grid {
     if (same) classes.push("same");
     if (this.sizes[c].prose) classes.push("prose");
     if (entry.marks & BEST) classes.push("best");
-    if (entry.marks & SECOND) classes.push("second");
     if (entry.text === "failed") classes.push("failed");
     return classes.join(" ");
   }
 
   content(entry, column, c) {
     const size = this.sizes[c], parts = column.number ? numberParts(entry.text) : null;
-    const wrap = entry.marks & STRUCK ? (...text) => [make("s", null, ...text)] : (...text) => text;
+    const wrap = (...text) => (entry.marks & STRUCK ? [make("s", null, ...text)] : entry.marks & SECOND ? [make("span", { class: "second" }, ...text)] : text);
     const note = entry.note === null ? null : make("sup", null, String(entry.note));
     if (!parts) {
       const title = !column.number && !size.prose && entry.text.length > 24 ? { title: entry.text } : null;
       return [title ? make("span", title, entry.text) : entry.text, note];
     }
     const [whole, rest, spread] = parts;
+    const rank = this.model.ranks && entry.rank ? make("span", { class: "rank" }, make("span", { class: "sr" }, "rank "), String(entry.rank), make("span", { class: "sr" }, ", ")) : null;
     return [
+      rank,
       ...wrap(whole, size.rest ? make("span", { class: "rest", css: { width: `${size.rest}px` } }, rest) : null),
       size.spread ? make("span", { class: "spread", css: { width: `${size.spread}px` } }, spread && ` ${spread}`) : null,
       size.note ? make("span", { class: "mark", css: { width: `${size.note}px` } }, note) : note,
@@ -234,7 +237,9 @@ class Grid {
     this.at(index, place)?.classList.add("open");
   }
 
+  /** On paper all rows are there, as small as the width of a page asks for. */
   print(begins) {
+    this.element.style.setProperty("zoom", begins ? Math.max(0.3, Math.min(1, PAPER / (this.element.offsetWidth || 1))) : 1);
     if (!this.whole && this.rows) this.drawRows(begins ? around(0, Math.min(this.rows.length, PRINTED)) : undefined);
   }
 }

@@ -37,10 +37,11 @@ class Controls {
     this.choice = dropdown("Columns", () => this.columnList());
     this.count = make("span", { class: "count", role: "status" });
     this.reset = make("button", { type: "button", class: "tool quiet", on: { click: () => this.model.reset() } }, "Reset");
+    this.ranks = model.ranked && make("button", { type: "button", class: "tool", title: "The place of each value among those it competes with; ties share one", on: { click: () => ((model.ranks = !model.ranks), model.changed()) } }, "Ranks");
     this.chips = make("div", { class: "chips" });
     const few = table.rows.length < 8;
     const filters = Object.keys(table.facts).length ? [this.filter.button, this.filter.box] : [];
-    this.line = make("div", { class: "tools" }, ...(few ? [] : [this.search, ...filters]), this.choice.button, this.choice.box, this.reset, this.count);
+    this.line = make("div", { class: "tools" }, ...(few ? [] : [this.search, ...filters]), this.choice.button, this.choice.box, this.ranks || null, this.reset, this.count);
     this.elements = [this.line, this.chips];
   }
 
@@ -87,8 +88,9 @@ class Controls {
     if (document.activeElement !== this.search) this.search.value = model.query;
     const columns = model.columns().length, width = model.names.length;
     this.choice.button.replaceChildren("Columns", columns < width ? make("span", { class: "how-many" }, `${columns}/${width}`) : "");
-    const changed = model.narrowed || model.sorting.length || [...model.hidden].join() !== model.start.join();
+    const changed = model.narrowed || model.sorting.length || model.ranks || [...model.hidden].join() !== model.start.join();
     this.reset.hidden = !changed;
+    if (this.ranks) this.ranks.setAttribute("aria-pressed", String(model.ranks));
     const chips = [...model.filters].flatMap(([name, values]) => [...values].map((value) => this.chip(`${name}: ${value || "(empty)"}`, () => model.filter(name, value, false))));
     if (model.dropped.size) chips.push(this.chip(`${model.dropped.size} hidden row${model.dropped.size > 1 ? "s" : ""}`, () => (model.dropped.clear(), model.apply())));
     this.chips.replaceChildren(...chips);
