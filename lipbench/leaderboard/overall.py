@@ -10,7 +10,7 @@ mean-ranks?, JMLR 17(5):1-10, 2016; A. Vargha, H. D. Delaney, Journal of Educati
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
