@@ -9,7 +9,7 @@ from typing import Any
 
 from lipbench.contract.values import JSON, Record
 from lipbench.files import canonical
-from lipbench.leaderboard.summary import Measured
+from lipbench.leaderboard.summary import Finished, Measured
 
 VARIANT = "variant"
 UNSET = "default"
@@ -36,7 +36,7 @@ class Grid:
     roles: tuple[str, ...]
     metrics: tuple[str, ...]
     rows: Sequence[Row]
-    records: Mapping[str, Record]
+    records: Mapping[str, Finished]
     """By cell; those that the plan does not know are left out."""
 
     def measured(self, row: Row, metric: str) -> Measured:
@@ -44,11 +44,18 @@ class Grid:
         return [(seed, self.records.get(cell)) for seed, cell in row.cells.get(metric, {}).items()]
 
 
-def make_grid(plan: Mapping[str, Any], records: Iterable[Record]) -> Grid:
+Found = Iterable[Record] | Mapping[str, Finished]
+"""Records in any order, or what a table needs of them by cell, which takes a plan."""
+
+
+def make_grid(plan: Mapping[str, Any], records: Found) -> Grid:
     """Rows of a plan; of an empty plan, of the records themselves."""
-    known = latest(records)
-    if not plan:
-        plan = plan_from(known.values())
+    known: Mapping[str, Finished]
+    if isinstance(records, Mapping):
+        known = records
+    else:
+        known = chosen_records = latest(records)
+        plan = plan or plan_from(chosen_records.values())
     jobs: Sequence[Mapping[str, Any]] = plan["jobs"]
     chosen = {cell: known[cell] for job in jobs for cell in job["cells"] if cell in known}
     facts = _facts(jobs, chosen, (plan.get("leaderboard") or {}).get("rows") or ())
@@ -111,7 +118,7 @@ def words(value: JSON) -> str:
     return canonical(value)
 
 
-def _facts(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Record], wanted: Iterable[str]) -> list[dict[str, str]]:
+def _facts(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Finished], wanted: Iterable[str]) -> list[dict[str, str]]:
     """Roles and task parameters of each job in words, the same keys for all jobs."""
     roles = dict.fromkeys(role for job in jobs for role in job["roles"])
     options = dict.fromkeys(name for job in jobs for name in job["varying"])
@@ -124,7 +131,7 @@ def _facts(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Record], wan
     ]
 
 
-def _base(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Record], options: Iterable[str]) -> dict[str, str]:
+def _base(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Finished], options: Iterable[str]) -> dict[str, str]:
     """What parameters are where a job does not set them: a suite has one value for that, and any record tells it."""
     base: dict[str, str] = {}
     open_ = set(options)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ class Source:
     folder: Path
     """Folder of the suite."""
     plan: Mapping[str, Any]
-    records: Sequence[Record]
-    """Those of the plan, in its order."""
+    read: Callable[[], Sequence[Record]]
+    """Gives the records of the plan in its order; most renderers need none of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

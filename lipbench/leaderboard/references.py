@@ -6,13 +6,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 from lipbench.contract.values import Column, Entry, Record, Table
 from lipbench.leaderboard.caption import uncertainty
 from lipbench.leaderboard.grid import Grid, Row, make_grid, words
 from lipbench.leaderboard.numbers import format_number
-from lipbench.leaderboard.summary import ABSENT, Measured, Summary, summarise
+from lipbench.leaderboard.summary import ABSENT, Finished, Measured, Summary, summarise
 from lipbench.leaderboard.table import DIGITS, Notes
 
 Published = Mapping[str, Any]
@@ -79,7 +79,7 @@ def _places(grid: Grid, where: Mapping[str, str]) -> Iterable[tuple[Row, str]]:
                 yield row, metric
 
 
-def _words(row: Row, record: Record | None, name: str) -> list[str]:
+def _words(row: Row, record: Finished | None, name: str) -> list[str]:
     """What a role or a task parameter is called here."""
     if name in row.facts:
         return _names(row.facts[name], record, name)
@@ -87,7 +87,7 @@ def _words(row: Row, record: Record | None, name: str) -> list[str]:
     return [words(task[name])] if name in task else []
 
 
-def _names(label: str, record: Record | None, name: str) -> list[str]:
+def _names(label: str, record: Finished | None, name: str) -> list[str]:
     """The label, and the name of the component behind it, which only a record knows."""
     return [label, record.uses[name]] if record is not None and name in record.uses else [label]
 
@@ -112,7 +112,7 @@ def _read(measured: Measured, entry: Published) -> Measured:
     key = entry.get("extra")
     if not key:
         return measured
-    return [(seed, None if r is None else _swap(r, key, entry.get("unit") or r.unit)) for seed, r in measured]
+    return [(seed, None if r is None else _swap(cast(Record, r), key, entry.get("unit") or r.unit)) for seed, r in measured]
 
 
 def _swap(record: Record, key: str, unit: str) -> Record:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from lipbench.contract.values import Direction, Interval, Record, Standing
+from lipbench.contract.values import Direction, Interval, Standing, Status
 from lipbench.leaderboard.numbers import LEVEL, format_interval, format_mean, format_number, mean_interval
 
 ABSENT = "-"
@@ -20,7 +20,33 @@ SHOWN = ("mean", "ci95")
 _SEEDS_NAMED = 5
 """So many seeds are named in a footnote, the others are counted."""
 
-Measured = Sequence[tuple[int, Record | None]]
+
+class Finished(Protocol):
+    """What is read of a record, or of a `Cell`, which has this alone."""
+
+    @property
+    def status(self) -> Status: ...
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def direction(self) -> Direction: ...
+    @property
+    def interval(self) -> Any: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def unranked(self) -> str | None: ...
+    @property
+    def error(self) -> Mapping[str, Any] | None: ...
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+    @property
+    def uses(self) -> Mapping[str, str]: ...
+
+
+Measured = Sequence[tuple[int, Finished | None]]
 """Seeds in the order of the plan, each with its record where there is one."""
 
 
@@ -99,7 +125,7 @@ def summarise(measured: Measured, digits: int, shown: Collection[str] = SHOWN) -
     )
 
 
-def _mean(values: Sequence[float], first: Record, digits: int, spread: bool) -> tuple[float, Interval | None, str]:
+def _mean(values: Sequence[float], first: Finished, digits: int, spread: bool) -> tuple[float, Interval | None, str]:
     """Mean, its interval and their text."""
     if len(values) > 1:
         value, half = mean_interval(values)
@@ -111,15 +137,15 @@ def _mean(values: Sequence[float], first: Record, digits: int, spread: bool) -> 
     return value, interval, format_interval(value, interval.low, interval.high, digits)
 
 
-def _sound(record: Record) -> bool:
+def _sound(record: Finished) -> bool:
     return record.status == "ok" and record.value is not None and math.isfinite(record.value)
 
 
-def _number(record: Record) -> float:
+def _number(record: Finished) -> float:
     return float(record.value if record.value is not None else math.nan)
 
 
-def own_interval(record: Record) -> Interval | None:
+def own_interval(record: Finished) -> Interval | None:
     """The interval that the metric gave within one seed."""
     raw = record.interval
     if not raw:
@@ -133,7 +159,7 @@ def own_interval(record: Record) -> Interval | None:
     )
 
 
-_SAME: dict[str, Callable[[Record], Any]] = {
+_SAME: dict[str, Callable[[Finished], Any]] = {
     "unit": lambda r: r.unit,
     "direction": lambda r: r.direction,
     "group": lambda r: r.group,
@@ -141,8 +167,10 @@ _SAME: dict[str, Callable[[Record], Any]] = {
 }
 
 
-def _clash(records: Sequence[Record]) -> str:
+def _clash(records: Sequence[Finished]) -> str:
     """What the records of different seeds do not agree on, in words; empty where they may be averaged."""
+    if len({(r.unit, r.direction, r.group, id(r.uses), id(r.params)) for r in records}) == 1:
+        return ""  # as is usual, and quick to see
     first, *others = records
     return " and ".join(name for name, read in _SAME.items() if any(read(r) != read(first) for r in others))
 
@@ -158,7 +186,7 @@ def _lost(measured: Measured, good: int) -> tuple[str, ...]:
     return ("; ".join([f"{good} of {len(measured)} seeds", *reasons]),) if good else ("; ".join(reasons),)
 
 
-def _fault(record: Record | None) -> str:
+def _fault(record: Finished | None) -> str:
     if record is None:
         return NOT_RUN
     if record.status == "ok":

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lipbench.contract.values import Column, Direction, Entry, Record, Table
+from lipbench.contract.values import Column, Direction, Entry, Table
 from lipbench.leaderboard.caption import BELOW, caption
 from lipbench.leaderboard.contests import Contest, Outcome, Place, Rank, find_contests, judge
-from lipbench.leaderboard.grid import Grid, make_grid
+from lipbench.leaderboard.grid import Found, Grid, make_grid
 from lipbench.leaderboard.overall import Overall, judge_overall
 from lipbench.leaderboard.overall_table import overall_table
 from lipbench.leaderboard.summary import SHOWN, Summary, summarise
@@ -35,14 +35,14 @@ class Notes:
         return tuple(self._numbers)
 
 
-def tables(plan: Mapping[str, Any], records: Iterable[Record]) -> tuple[list[Table], list[Overall]]:
+def tables(plan: Mapping[str, Any], records: Found) -> tuple[list[Table], list[Overall]]:
     """The main table, and below it the average ranks where something competes on enough datasets, with what they are made of."""
     made = _made(plan, records)
     overall = judge_overall(made.contests, made.summaries)
     return [_main(made, overall), *([overall_table(overall)] if overall else [])], overall
 
 
-def main_table(plan: Mapping[str, Any], records: Iterable[Record]) -> Table:
+def main_table(plan: Mapping[str, Any], records: Found) -> Table:
     """Rows of roles and parameters, a column a metric.
 
     Args:
@@ -67,7 +67,7 @@ class _Made:
     left_out: str
 
 
-def _made(plan: Mapping[str, Any], records: Iterable[Record]) -> _Made:
+def _made(plan: Mapping[str, Any], records: Found) -> _Made:
     spec: Spec = plan.get("leaderboard") or {}
     chosen, rest = _chosen(plan, spec.get("blocks"))
     grid, hidden = _shown(make_grid(chosen, records), spec.get("columns"))

@@ -69,17 +69,17 @@ def _fields(entries: Sequence[Entry]) -> list[Field]:
     fields: list[Field] = [("", _text)]
     if any(e.interval is not None for e in entries):
         fields += [
-            (" low", lambda e: _number(e.interval and e.interval.low)),
-            (" high", lambda e: _number(e.interval and e.interval.high)),
-            (" level", lambda e: _number(e.interval and e.interval.level)),
+            (" low", lambda e: _number(e.interval.low if e.interval else None)),
+            (" high", lambda e: _number(e.interval.high if e.interval else None)),
+            (" level", lambda e: _number(e.interval.level if e.interval else None)),
             (" interval", lambda e: e.interval.method if e.interval else ""),
         ]
     if any(e.rank is not None for e in entries):
         fields += [(" rank", lambda e: _number(e.rank)), (" effect", lambda e: _number(e.effect))]
     if any(e.seeds is not None for e in entries):
         fields += [
-            (" seeds", lambda e: _number(e.seeds and e.seeds[0])),
-            (" asked", lambda e: _number(e.seeds and e.seeds[1])),
+            (" seeds", lambda e: _number(e.seeds[0] if e.seeds else None)),
+            (" asked", lambda e: _number(e.seeds[1] if e.seeds else None)),
             (" status", lambda e: e.standing),
         ]
     return fields

@@ -43,7 +43,7 @@ def render(boards: Sequence[Board]) -> str:
 def _suite(board: Board, images: dict[str, str]) -> dict[str, JSON]:
     """All that the page says of a suite; its plots go into `images`, each once however many suites show it."""
     source = board.source
-    records = source.records if source else ()
+    records = source.read() if source else ()
     plan = source.plan if source else {}
     runs = read_runs(source.folder, records) if source else {}
     plots = read_images(source.folder / "plots") if source else []
@@ -53,7 +53,7 @@ def _suite(board: Board, images: dict[str, str]) -> dict[str, JSON]:
         "description": paragraphs(board.description),
         "citation": visible(board.citation),
         "findings": [visible(finding) for finding in board.findings],
-        "tables": pack_tables(board),
+        "tables": pack_tables(board, plan, records),
         "records": pack_records(records),
         "runs": {visible(run): words_of_run(facts) for run, facts in runs.items()},
         "logs": read_logs(source.folder, records) if source else {},

@@ -10,7 +10,7 @@ from typing import Any
 
 from lipbench.contract.values import JSON, Column, Entry, Record, Table
 from lipbench.leaderboard.grid import words
-from lipbench.leaderboard.page import Board, Source
+from lipbench.leaderboard.page import Board
 from lipbench.leaderboard.render.html.records import rounded
 from lipbench.leaderboard.render.text import numeric, own_unit, paragraphs, shared_unit, shown_unit, visible
 from lipbench.leaderboard.table import main_table
@@ -22,27 +22,25 @@ _FEW = 8
 """A table of fewer rows may be filtered by what is different in all of them."""
 
 
-def pack_tables(board: Board) -> list[dict[str, JSON]]:
+def pack_tables(board: Board, plan: Mapping[str, Any], records: Sequence[Record]) -> list[dict[str, JSON]]:
     """All tables of a board; behind the first that knows its cells stands one of all that the suite leaves out of it."""
-    source = board.source
-    packed, whole = [], _whole(source)
+    packed, whole = [], _whole(plan, records)
     for table in board.tables:
-        packed.append(pack_table(table, source))
+        packed.append(pack_table(table, plan, records))
         if whole is not None and "cells" in packed[-1]:
-            packed.append(pack_table(whole, source) | {"title": "All values", "extra": True})
+            packed.append(pack_table(whole, plan, records) | {"title": "All values", "extra": True})
             whole = None
     return _named(packed)
 
 
-def pack_table(table: Table, source: Source | None = None) -> dict[str, JSON]:
+def pack_table(table: Table, plan: Mapping[str, Any], records: Sequence[Record]) -> dict[str, JSON]:
     """One table, with what its rows can be filtered by, and the numbers of the records behind its places."""
     unit, numbers = shared_unit(table), numeric(table)
     # Plugins need not say which columns name the row; then it is those of words.
     told = any(column.key for column in table.columns)
     keys = [c.key if told else not is_number for c, is_number in zip(table.columns, numbers, strict=True)]
-    known = {record.cell: number for number, record in enumerate(source.records)} if source else {}
+    known = {record.cell: number for number, record in enumerate(records)}
     cells = [[[known[cell] for cell in entry.cells if cell in known] for entry in row] for row in table.rows]
-    records = source.records if source else ()
     packed: dict[str, JSON] = {
         "title": visible(table.title),
         "unit": unit,
@@ -58,25 +56,24 @@ def pack_table(table: Table, source: Source | None = None) -> dict[str, JSON]:
         ],
         "notes": [visible(note) for note in table.notes],
     }
-    if source is None or not any(entry.cells for row in table.rows for entry in row):
+    if not any(entry.cells for row in table.rows for entry in row):
         facts = {visible(c.name): [visible(row[i].text) for row in table.rows] for i, c in enumerate(table.columns) if keys[i]}
         return packed | {"facts": _useful(facts)}
-    return packed | {"facts": _facts(table, source), "cells": cells}
+    return packed | {"facts": _facts(table, plan, records), "cells": cells}
 
 
-def _whole(source: Source | None) -> Table | None:
+def _whole(plan: Mapping[str, Any], records: Sequence[Record]) -> Table | None:
     """The table without the choice of columns and blocks, without ranks, which other rivals would change; None where it is the same."""
-    spec = (source.plan.get("leaderboard") if source else None) or {}
-    if source is None or not (isinstance(spec.get("columns"), list) or spec.get("blocks")):
+    spec = plan.get("leaderboard") or {}
+    if not (isinstance(spec.get("columns"), list) or spec.get("blocks")):
         return None
-    plan = {**source.plan, "leaderboard": {**spec, "columns": None, "blocks": None, "rank": "none"}}
-    return main_table(plan, source.records)
+    return main_table({**plan, "leaderboard": {**spec, "columns": None, "blocks": None, "rank": "none"}}, records)
 
 
-def _facts(table: Table, source: Source) -> dict[str, list[str]]:
+def _facts(table: Table, plan: Mapping[str, Any], records: Sequence[Record]) -> dict[str, list[str]]:
     """Every role and varying parameter of each row, whether a column shows it or not."""
-    jobs = {cell: job for job in source.plan.get("jobs") or () for cell in job["cells"]}
-    params = {record.cell: record.params.get("task", {}) for record in source.records}
+    jobs = {cell: job for job in plan.get("jobs") or () for cell in job["cells"]}
+    params = {record.cell: record.params.get("task", {}) for record in records}
     first = [next((cell for entry in row for cell in entry.cells if cell in jobs), "") for row in table.rows]
     names = dict.fromkeys(name for job in jobs.values() for part in ("roles", "varying") for name in job[part])
     return _useful({visible(name): [_fact(name, jobs.get(cell), params.get(cell, {})) for cell in first] for name in names})
