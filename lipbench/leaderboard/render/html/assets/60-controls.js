@@ -31,8 +31,10 @@ class Controls {
     this.model = model;
     const { table } = model;
     this.search = make("input", { type: "search", class: "search", placeholder: "Search rows", "aria-label": `Search rows of ${table.title}`, autocomplete: "off", spellcheck: "false" });
-    const search = later(() => ((model.query = this.search.value), model.apply()), table.rows.length > 2000 ? 120 : 40);
-    this.search.addEventListener("input", search);
+    const search = () => ((model.query = this.search.value), model.apply());
+    // While someone types, a pause is waited for; Enter and the cross of the field come as `search`.
+    this.search.addEventListener("input", later(search, table.rows.length > 2000 ? 120 : 40));
+    this.search.addEventListener("search", search);
     this.filter = dropdown("Filter", () => this.filters());
     this.choice = dropdown("Columns", () => this.columnList());
     this.count = make("span", { class: "count", role: "status" });
