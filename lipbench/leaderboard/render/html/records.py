@@ -35,11 +35,21 @@ def pack_records(records: Sequence[Record]) -> dict[str, JSON]:
     """Columns of the records, in their order; `setups`, `parts`, `words` and `intervals` are what numbers in them point to."""
     parts, setups, words_, intervals = Pool(), Pool(), Pool(), Pool()
     columns: dict[str, list[JSON]] = {}
+    numbers: dict[tuple[str, ...], int] = {}  # by what a part says: putting it into words takes far longer
+
+    def number(record: Record, name: str, label: str) -> int:
+        use, code, data = (str(where.get(name, "")) for where in (record.uses, record.code, record.data))
+        params = record.params.get(name) or {}
+        key = (name, label, use, code, data, repr(params))
+        if key not in numbers:
+            numbers[key] = parts.add(_part(name, label, use, code, data, params))
+        return numbers[key]
+
     for record in records:
         cost = record.cost or {}
         line = {
             "cell": visible(record.cell),
-            "setup": setups.add([parts.add(part) for part in _parts(record)]),
+            "setup": setups.add([number(record, name, label) for name, label in _names(record)]),
             "seed": record.seed,
             "status": words_.add(record.status),
             "value": record.value,
@@ -72,18 +82,22 @@ def error_words(record: Record) -> str:
     return visible(": ".join(filter(None, (str(record.error.get("class", "")), str(record.error.get("message", ""))))))
 
 
-def _parts(record: Record) -> Iterable[dict[str, JSON]]:
-    """What the cell is made of: its task, its metric, and what fills each role, with parameters and fingerprints."""
-    for name in dict.fromkeys(("task", "metric", *record.roles, *record.uses)):
-        labels = {"task": record.task, "metric": record.metric} | dict(record.roles)
-        yield {
-            "name": visible(name),
-            "label": visible(labels.get(name, "")),
-            "use": visible(str(record.uses.get(name, ""))),
-            "code": visible(str(record.code.get(name, ""))),
-            "data": visible(str(record.data.get(name, ""))),
-            "params": [[visible(key), visible(words(value))] for key, value in (record.params.get(name) or {}).items()],
-        }
+def _names(record: Record) -> Iterable[tuple[str, str]]:
+    """What a cell is made of, and what the suite calls it: its task, its metric, and what fills each role."""
+    labels = {"task": record.task, "metric": record.metric, **record.roles}
+    return {**labels, **{name: "" for name in record.uses if name not in labels}}.items()
+
+
+def _part(name: str, label: str, use: str, code: str, data: str, params: Mapping[str, JSON]) -> dict[str, JSON]:
+    """One of these with its component, fingerprints and parameters."""
+    return {
+        "name": visible(name),
+        "label": visible(label),
+        "use": visible(use),
+        "code": visible(code),
+        "data": visible(data),
+        "params": [[visible(key), visible(words(value))] for key, value in params.items()],
+    }
 
 
 def _extras(extras: Mapping[str, JSON]) -> list[JSON]:
