@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,19 @@ FORMATS: dict[str, Callable[[Sequence[Board]], str]] = {
 """Format to its renderer."""
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Millions of objects of which none is garbage: looking for some among them again and again takes a fifth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_no_collection()
 def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str] | None = None) -> Board:
     """Read a suite's folder and make its tables: those of plugins first, since they sum up, then all values, then references.
 

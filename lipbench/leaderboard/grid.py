@@ -175,8 +175,12 @@ def _rows(jobs: Sequence[Mapping[str, Any]], facts: Sequence[Mapping[str, str]],
             if row is None:
                 row = Row(keys=key, facts=fact)
                 variants.append(row)
+            known, seed = row.cells, job["seed"]
             for metric, cell in cells.items():
-                row.cells.setdefault(metric, {})[job["seed"]] = cell
+                if metric in known:
+                    known[metric][seed] = cell
+                else:
+                    known[metric] = {seed: cell}
     varied = any(len(variants) > 1 for variants in rows.values())
     for variants in rows.values() if varied else ():
         for number, row in enumerate(variants, 1):
@@ -186,6 +190,9 @@ def _rows(jobs: Sequence[Mapping[str, Any]], facts: Sequence[Mapping[str, str]],
 
 def _layers(cells: Mapping[str, str]) -> list[dict[str, str]]:
     """Cells by metric; where two metrics of a job have the same label, the second goes into a layer of its own."""
+    first = {metric: cell for cell, metric in cells.items()}
+    if len(first) == len(cells):
+        return [first]
     layers: list[dict[str, str]] = []
     for cell, metric in cells.items():
         layer = next((known for known in layers if metric not in known), None)

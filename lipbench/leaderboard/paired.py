@@ -11,13 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import reduce
+from typing import Any
 
 from lipbench.leaderboard.numbers import moments
 
 ALPHA = 0.05
 FEWEST_SEEDS = 3
 """A t test of fewer pairs has the right size but finds next to nothing."""
+_SMALLEST = -1000
+"""A power of two that can be divided by."""
 MOST = 100
 """More competitors have thousands of pairs, over which Holm's correction leaves nothing to find."""
 
@@ -62,35 +65,54 @@ def _by_mean(means: Sequence[float]) -> list[int]:
 
 
 def _by_test(competitors: Sequence[BySeed], sign: float) -> tuple[list[int], bool]:
-    losses = [0] * len(competitors)
-    open_: list[tuple[float, int]] = []
-    for i, j in combinations(range(len(competitors)), 2):
-        pairs = differences(competitors[i], competitors[j])
-        if not pairs:
-            continue  # without a shared seed nothing is known of their difference
-        mean, spread = moments(pairs) if len(pairs) > 1 else (pairs[0], 0.0)
-        loser = j if mean * sign > 0 else i
-        if len(pairs) >= FEWEST_SEEDS:
-            open_.append((p_value(mean, spread, len(pairs)), loser))
-        elif mean != 0:
-            losses[loser] += 1
-    for adjusted, (_, loser) in zip(holm([p for p, _ in open_]), open_, strict=True):
-        losses[loser] += adjusted <= ALPHA
-    return [1 + lost for lost in losses], bool(open_)
+    import numpy as np
+
+    seeds = sorted(set().union(*competitors))
+    # Halves: t and p are the same, and no difference overflows.
+    values = sign / 2 * np.array([[c.get(seed, math.nan) for seed in seeds] for c in competitors])
+    one, other = np.triu_indices(len(competitors), 1)
+    means, counts, p = paired_t(values[one] - values[other])
+    # Without a shared seed nothing is known of a difference, so neither is found better.
+    better = (counts > 0) & (counts < FEWEST_SEEDS) & (means != 0)
+    tested = counts >= FEWEST_SEEDS
+    better[tested] = np.asarray(holm(p[tested].tolist())) <= ALPHA
+    losers = np.where(means > 0, other, one)[better]
+    return (1 + np.bincount(losers, minlength=len(competitors))).tolist(), bool(tested.any())
+
+
+def paired_t(differences: Any) -> tuple[Any, Any, Any]:
+    """Student's paired t test of many comparisons at once.
+
+    Args:
+        differences: Of shape (comparisons, seeds), NaN where a seed is not shared.
+
+    Returns:
+        Means, numbers of seeds and two-sided p. Differences that do not vary are certain, and none at all where they are zero.
+    """
+    import numpy as np
+    from scipy.special import stdtr  # as scipy.stats, without the second that importing that takes
+
+    there = ~np.isnan(differences)
+    counts = there.sum(axis=1)
+    d = np.where(there, differences, 0.0)
+    # A power of two keeps squares within the range of numbers and changes no digit.
+    scale = np.ldexp(1.0, np.maximum(np.frexp(np.abs(d).max(axis=1, initial=0.0))[1], _SMALLEST) - 1)
+    d /= scale[:, None]
+    count = np.maximum(counts, 1)
+    # Seed after seed: a sum along an axis may be taken in another order on another machine.
+    means = reduce(np.add, d.T) / count
+    centred = np.where(there, d - means[:, None], 0.0)
+    spread = np.sqrt(reduce(np.add, (centred * centred).T) / np.maximum(counts - 1, 1))
+    low, high = np.where(there, d, np.inf).min(axis=1), np.where(there, d, -np.inf).max(axis=1)
+    varies = (low < high) & (spread > 0)
+    t = np.abs(means) / np.where(varies, spread, 1.0) * np.sqrt(count)
+    p = np.where(varies, 2 * stdtr(np.maximum(counts - 1, 1), -t), np.where(means == 0, 1.0, 0.0))
+    return means * scale, counts, p
 
 
 def differences(one: BySeed, other: BySeed) -> list[float]:
     """Half of one less the other on each seed that both have: t, p and d are those of the whole, and nothing overflows."""
     return [value / 2 - other[seed] / 2 for seed, value in one.items() if seed in other]
-
-
-def p_value(mean: float, spread: float, count: int) -> float:
-    """Two-sided p of the paired t test; differences that do not vary are certain, and none at all where they are zero."""
-    from scipy.special import stdtr  # as scipy.stats, without the second that importing that takes
-
-    if spread == 0:
-        return 0.0 if mean else 1.0
-    return float(2 * stdtr(count - 1, -abs(mean) / (spread / math.sqrt(count))))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

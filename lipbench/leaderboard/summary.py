@@ -25,25 +25,25 @@ class Finished(Protocol):
     """What is read of a record, or of a `Cell`, which has this alone."""
 
     @property
-    def status(self) -> Status: ...
+    def status(self) -> Status: ...  # noqa: D102
     @property
-    def value(self) -> float | None: ...
+    def value(self) -> float | None: ...  # noqa: D102
     @property
-    def unit(self) -> str: ...
+    def unit(self) -> str: ...  # noqa: D102
     @property
-    def direction(self) -> Direction: ...
+    def direction(self) -> Direction: ...  # noqa: D102
     @property
-    def interval(self) -> Any: ...
+    def interval(self) -> Any: ...  # noqa: D102
     @property
-    def group(self) -> str: ...
+    def group(self) -> str: ...  # noqa: D102
     @property
-    def unranked(self) -> str | None: ...
+    def unranked(self) -> str | None: ...  # noqa: D102
     @property
-    def error(self) -> Mapping[str, Any] | None: ...
+    def error(self) -> Mapping[str, Any] | None: ...  # noqa: D102
     @property
-    def params(self) -> Mapping[str, Any]: ...
+    def params(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
-    def uses(self) -> Mapping[str, str]: ...
+    def uses(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
 Measured = Sequence[tuple[int, Finished | None]]
@@ -120,7 +120,7 @@ def summarise(measured: Measured, digits: int, shown: Collection[str] = SHOWN) -
         direction=first.direction,
         group=first.group,
         struck=bool(struck),
-        remarks=(*lost, *_by_reason(struck, len(good))),
+        remarks=(*lost, *_by_reason(struck, len(good))) if struck else lost,
         standing=standing,
     )
 
@@ -177,9 +177,9 @@ def _clash(records: Sequence[Finished]) -> str:
 
 def _lost(measured: Measured, good: int) -> tuple[str, ...]:
     """Why seeds are missing, in one remark."""
-    faults = [(seed, _fault(r)) for seed, r in measured if r is None or not _sound(r)]
-    if not faults:
+    if good == len(measured):
         return ()
+    faults = [(seed, _fault(r)) for seed, r in measured if r is None or not _sound(r)]
     if not good and {why for _, why in faults} == {NOT_RUN}:
         return (NOT_RUN,)
     reasons = _by_reason(faults, len(measured))

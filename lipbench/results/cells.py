@@ -31,23 +31,9 @@ class Ends(msgspec.Struct, gc=False):
         return getattr(self, name)
 
 
-class Cell(msgspec.Struct, gc=False):
-    """A finished cell as a row of a table reads it; fields as in `Record`."""
+class _Cell(msgspec.Struct, gc=False):
+    """Fields as in `Record`; `params` and `uses` become mappings right after they were read."""
 
-    cell: str
-    status: Status
-    params: Any
-    uses: Any
-    value: float | None = None
-    unit: str = "1"
-    direction: Direction = "none"
-    interval: Ends | None = None
-    group: str = ""
-    unranked: str | None = None
-    error: dict[str, Any] | None = None
-
-
-class _Line(msgspec.Struct, gc=False):
     cell: str
     status: Status
     params: msgspec.Raw
@@ -61,56 +47,40 @@ class _Line(msgspec.Struct, gc=False):
     error: dict[str, Any] | None = None
 
 
-def read_cells(folder: Path, wanted: Container[str]) -> dict[str, Cell]:
-    """Cells of a suite's folder by id, each as its last record has it.
+def read_cells(folder: Path, wanted: Container[str]) -> dict[str, Any]:
+    """Cells of a suite's folder by id, each as its last record has it: objects with the fields of a `Record` that tables read.
 
     Raises:
         StoreError: As `read_records`.
     """
-    read = _reader()
-    found: dict[str, Cell] = {}
-    for cell in each_line(folder, read):
-        if cell.cell in wanted:
-            found[cell.cell] = cell
-    return found
+    return {cell.cell: cell for cell in each_line(folder, _reader()) if cell.cell in wanted}
 
 
-def _reader() -> Callable[[bytes], Cell]:
+def _reader() -> Callable[[bytes], Any]:
     """A function that reads a line; what many lines share is kept once."""
-    decode = msgspec.json.Decoder(_Line).decode
+    decode = msgspec.json.Decoder(_Cell).decode
     known: dict[bytes, Any] = {}
     texts: dict[str, str] = {}
 
-    def shared(raw: msgspec.Raw) -> Any:
-        key = bytes(raw)
-        thing = known.get(key)
-        if thing is None:
-            thing = known[key] = msgspec.json.decode(key)
-            if not isinstance(thing, dict):
-                raise ValueError
+    def new(raw: bytes) -> Any:
+        thing = known[raw] = msgspec.json.decode(raw)
+        if not isinstance(thing, dict):
+            raise ValueError
         return thing
 
-    def read(line: bytes) -> Cell:
+    def read(line: bytes) -> Any:
         try:
-            found = decode(line)
-            cell = Cell(
-                found.cell,
-                found.status,
-                shared(found.params),
-                shared(found.uses),
-                found.value,
-                texts.setdefault(found.unit, found.unit),
-                found.direction,
-                found.interval,
-                texts.setdefault(found.group, found.group),
-                found.unranked,
-                found.error,
-            )
+            cell: Any = decode(line)
         except ValueError:  # among them lone surrogates, which a message may hold
             check_line(line)
-            raw = read_line(line)
-            cell = msgspec.convert({name: raw[name] for name in Cell.__struct_fields__ if name in raw}, Cell)
-        if cell.status == "ok" and cell.value is None:
+            cell = msgspec.convert({**read_line(line), "params": msgspec.Raw(b"{}"), "uses": msgspec.Raw(b"{}")}, _Cell)
+            cell.params, cell.uses = (read_line(line)[name] for name in ("params", "uses"))
+            return cell
+        # A view of the line would keep all of it.
+        params, uses = bytes(cell.params), bytes(cell.uses)
+        cell.params, cell.uses = known.get(params) or new(params), known.get(uses) or new(uses)
+        cell.unit, cell.group = texts.setdefault(cell.unit, cell.unit), texts.setdefault(cell.group, cell.group)
+        if cell.value is None and cell.status == "ok":
             raise ValueError("a good record has a value")
         return cell
 
