@@ -127,6 +127,7 @@ def test_failed_cells_stay_last_and_say_why(visit: Open) -> None:
     last.click()
     panel = page.locator("#panel")
     assert "failed" in last.inner_text()
+    assert panel.locator(".value").inner_text() == "failed"
     assert f"crash: it fell <b>hard</b>; log: {RUN}-1.log" in panel.inner_text()
     assert "Traceback </pre><script>alert(4)</script>" in panel.inner_text()
 

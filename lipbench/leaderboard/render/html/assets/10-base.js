@@ -4,7 +4,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const one = (selector, root = document) => root.querySelector(selector);
 
-/** An element with attributes, listeners (`on`), styles (`css`) and children; children that are null are left out. */
+/** An element with attributes, listeners (`on`), styles (`css`) and children; children that are null, false or empty are left out. */
 function make(tag, attributes, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
@@ -21,7 +21,7 @@ function fill(element, attributes, children) {
     else if (name === "css") for (const [key, style] of Object.entries(value)) element.style.setProperty(key, style);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false && child !== ""));
   return element;
 }
 

@@ -62,7 +62,8 @@ class Panel {
       make("p", { class: "value" }, valueWords(entry), entry.value !== null && said.full_unit && make("span", { class: "unit" }, ` ${said.full_unit}`)),
       pairs(this.figures(entry, said)),
       records.length > 1 || records[0]?.low != null ? seedPlot(records, entry) : null,
-      this.notesOf([entry]),
+      // The note of a place that failed as a whole says what is said below.
+      records.length && broken.length === records.length ? null : this.notesOf([entry]),
       ...failures(broken, suite.logs),
       records.length ? section("Seeds", seedTable(records)) : null,
       section("Row", pairs(this.facts(row))),
