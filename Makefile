@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUITES := $(sort $(wildcard suites/*.yaml))
 
-.PHONY: leaderboard test check publish clean
+.PHONY: leaderboard test check publish vendor clean
 
 leaderboard: $(VENV)/.suites
 	$(BIN)/lipbench run $(SUITES) --profile quick --results out
@@ -20,6 +20,10 @@ check: $(VENV)/.dev
 publish: $(VENV)/.suites
 	$(BIN)/lipbench run $(SUITES) --results results
 	$(BIN)/python docs/picture.py results/lipschitz docs/images/leaderboard.svg
+
+# The libraries inside the HTML page, from the npm registry; only needed to change them.
+vendor:
+	cd tools/vendor && npm ci --ignore-scripts && node build.mjs
 
 $(VENV)/.suites: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -14,6 +14,7 @@ from lipbench.contract.errors import InvalidInput
 
 Direction = Literal["higher", "lower", "none"]
 Status = Literal["ok", "failed", "timeout"]
+Standing = Literal["", "ok", "partial", "failed", "missing"]
 JSON = Any  # JSON-able: None, bool, int, float, str, list, dict
 
 
@@ -139,6 +140,8 @@ class Column:
     name: str
     direction: Direction = "none"
     unit: str = ""
+    key: bool = False
+    """Names the row, such as a role or a parameter, instead of measuring something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +153,27 @@ class Entry:
     value: float | None = None
     """The number behind the text, None for words."""
     best: bool = False
-    """Shown in bold."""
+    """Shown in bold: of the first rank."""
+    second: bool = False
+    """Shown underlined: of the rank after the first."""
     struck: bool = False
     """Shown struck through: measured, but not to be ranked."""
     note: int | None = None
     """Number of a footnote, from 1."""
+    interval: Interval | None = None
+    """Uncertainty of the value; its method says over what: `t over seeds`, or what the metric itself says of one seed."""
+    group: str = ""
+    """Values of one group, direction and unit compete."""
+    rank: int | None = None
+    """1 and the number of competitors that a test finds better, so that several may share it; None where it does not compete."""
+    effect: float | None = None
+    """How far it lies behind the best of its contest: paired Cohen's d over the shared seeds, at least two; None elsewhere."""
+    seeds: tuple[int, int] | None = None
+    """How many seeds the value is the mean of, and how many were asked for; None for words."""
+    standing: Standing = ""
+    """`ok`: all seeds are in. `partial`: some are. `failed`: none is, and one ran. `missing`: none ran. Empty for words."""
+    cells: tuple[str, ...] = ()
+    """Ids of the cells behind it, in the order of the plan."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from lipbench.contract.values import JSON, Record
 from lipbench.files import canonical
-from lipbench.leaderboard.summary import Measured
+from lipbench.leaderboard.summary import Finished, Measured
 
 VARIANT = "variant"
 UNSET = "default"
@@ -33,9 +33,10 @@ class Grid:
     """Rows and columns of a leaderboard, and the records that fill it."""
 
     keys: tuple[str, ...]
+    roles: tuple[str, ...]
     metrics: tuple[str, ...]
     rows: Sequence[Row]
-    records: Mapping[str, Record]
+    records: Mapping[str, Finished]
     """By cell; those that the plan does not know are left out."""
 
     def measured(self, row: Row, metric: str) -> Measured:
@@ -43,18 +44,27 @@ class Grid:
         return [(seed, self.records.get(cell)) for seed, cell in row.cells.get(metric, {}).items()]
 
 
-def make_grid(plan: Mapping[str, Any], records: Iterable[Record]) -> Grid:
+Found = Iterable[Record] | Mapping[str, Finished]
+"""Records in any order, or what a table needs of them by cell, which takes a plan."""
+
+
+def make_grid(plan: Mapping[str, Any], records: Found) -> Grid:
     """Rows of a plan; of an empty plan, of the records themselves."""
-    known = latest(records)
-    if not plan:
-        plan = plan_from(known.values())
+    known: Mapping[str, Finished]
+    if isinstance(records, Mapping):
+        known = records
+    else:
+        known = chosen_records = latest(records)
+        plan = plan or plan_from(chosen_records.values())
     jobs: Sequence[Mapping[str, Any]] = plan["jobs"]
     chosen = {cell: known[cell] for job in jobs for cell in job["cells"] if cell in known}
     facts = _facts(jobs, chosen, (plan.get("leaderboard") or {}).get("rows") or ())
     keys = _keys(jobs, facts, (plan.get("leaderboard") or {}).get("rows"))
     rows, varied = _rows(jobs, facts, keys)
     metrics = dict.fromkeys(metric for job in jobs for metric in job["cells"].values())
-    return Grid(keys=(*keys, VARIANT) if varied else keys, metrics=tuple(metrics), rows=rows, records=chosen)
+    roles = tuple(dict.fromkeys(role for job in jobs for role in job["roles"]))
+    shown = (*keys, VARIANT) if varied else keys
+    return Grid(keys=shown, roles=roles, metrics=tuple(metrics), rows=rows, records=chosen)
 
 
 def current(plan: Mapping[str, Any], records: Iterable[Record]) -> list[Record]:
@@ -108,7 +118,7 @@ def words(value: JSON) -> str:
     return canonical(value)
 
 
-def _facts(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Record], wanted: Iterable[str]) -> list[dict[str, str]]:
+def _facts(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Finished], wanted: Iterable[str]) -> list[dict[str, str]]:
     """Roles and task parameters of each job in words, the same keys for all jobs."""
     roles = dict.fromkeys(role for job in jobs for role in job["roles"])
     options = dict.fromkeys(name for job in jobs for name in job["varying"])
@@ -121,7 +131,7 @@ def _facts(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Record], wan
     ]
 
 
-def _base(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Record], options: Iterable[str]) -> dict[str, str]:
+def _base(jobs: Sequence[Mapping[str, Any]], records: Mapping[str, Finished], options: Iterable[str]) -> dict[str, str]:
     """What parameters are where a job does not set them: a suite has one value for that, and any record tells it."""
     base: dict[str, str] = {}
     open_ = set(options)
@@ -165,8 +175,12 @@ def _rows(jobs: Sequence[Mapping[str, Any]], facts: Sequence[Mapping[str, str]],
             if row is None:
                 row = Row(keys=key, facts=fact)
                 variants.append(row)
+            known, seed = row.cells, job["seed"]
             for metric, cell in cells.items():
-                row.cells.setdefault(metric, {})[job["seed"]] = cell
+                if metric in known:
+                    known[metric][seed] = cell
+                else:
+                    known[metric] = {seed: cell}
     varied = any(len(variants) > 1 for variants in rows.values())
     for variants in rows.values() if varied else ():
         for number, row in enumerate(variants, 1):
@@ -176,6 +190,9 @@ def _rows(jobs: Sequence[Mapping[str, Any]], facts: Sequence[Mapping[str, str]],
 
 def _layers(cells: Mapping[str, str]) -> list[dict[str, str]]:
     """Cells by metric; where two metrics of a job have the same label, the second goes into a layer of its own."""
+    first = {metric: cell for cell, metric in cells.items()}
+    if len(first) == len(cells):
+        return [first]
     layers: list[dict[str, str]] = []
     for cell, metric in cells.items():
         layer = next((known for known in layers if metric not in known), None)

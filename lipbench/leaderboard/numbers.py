@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers as they are shown, and the interval of a mean."""
+"""Numbers as they are shown, and the mean and the interval of some."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 LEVEL = 0.95
+_LARGEST, _LEAST = 1e140, 1e-280
+"""Beyond these, squares would overflow or lose their digits; exact fractions, slower by far, do not."""
 _PLAIN_BELOW = 6
 """Numbers below 10^6 are written out however few digits are asked for."""
 
@@ -31,13 +33,28 @@ def format_number(value: float, digits: int) -> str:
     return f"{mantissa}e{exponent}"
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half-width of the 95 % t interval of at least two values, in whatever order they come.
+def moments(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation of at least two finite values, in whatever order they come.
 
-    The sums are exact fractions inside (`statistics`), so that no order and no machine changes the last digit.
+    Sums are exact before they are rounded (`math.fsum`), so that no order and no machine changes the last digit.
     """
-    mean = float(statistics.mean(values))
-    return mean, _quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    low, high = min(values), max(values)
+    if low == high:
+        return low, 0.0
+    if max(-low, high) < _LARGEST:
+        count = len(values)
+        rough = math.fsum(values) / count
+        mean = rough + math.fsum([v - rough for v in values]) / count
+        squares = math.fsum([(v - mean) * (v - mean) for v in values])
+        if squares > _LEAST:
+            return min(max(mean, low), high), math.sqrt(squares / (count - 1))
+    return float(statistics.mean(values)), float(statistics.stdev(values))
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half-width of the 95 % t interval of at least two values."""
+    mean, spread = moments(values)
+    return mean, t_quantile(len(values) - 1) * spread / math.sqrt(len(values))
 
 
 def format_mean(mean: float, half: float, digits: int) -> str:
@@ -49,8 +66,19 @@ def format_mean(mean: float, half: float, digits: int) -> str:
     return f"{format_number(mean, digits)} ± {format_number(half, 2)}"
 
 
+def format_interval(value: float, low: float, high: float, digits: int) -> str:
+    """`value [low, high]`; the value alone where all three print alike.
+
+    >>> format_interval(0.5, 0.41239, 0.6, 3), format_interval(2.0, 2.0, 2.0, 3)
+    ('0.500 [0.412, 0.600]', '2')
+    """
+    shown, *ends = (format_number(x, digits) for x in (value, low, high))
+    return shown if set(ends) == {shown} else f"{shown} [{', '.join(ends)}]"
+
+
 @lru_cache(maxsize=1024)
-def _quantile(freedom: int) -> float:
+def t_quantile(freedom: int) -> float:
+    """Of Student's t: what leaves out `1 - LEVEL` on both sides together."""
     from scipy.special import stdtrit  # what scipy.stats.t.ppf calls, without the second that importing scipy.stats takes
 
     return float(stdtrit(freedom, (1 + LEVEL) / 2))

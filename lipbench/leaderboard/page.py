@@ -3,10 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from lipbench.contract.values import Table
+from lipbench.contract.values import Record, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What the tables of a suite were made from, for renderers that show where numbers come from."""
+
+    folder: Path
+    """Folder of the suite."""
+    plan: Mapping[str, Any]
+    read: Callable[[], Sequence[Record]]
+    """Gives the records of the plan in its order; most renderers need none of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,3 +33,4 @@ class Board:
     tables: Sequence[Table] = ()
     findings: Sequence[str] = ()
     """Sentences of the audits: contradictions among the records."""
+    source: Source | None = None

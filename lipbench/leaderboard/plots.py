@@ -7,7 +7,7 @@ import importlib.util
 import io
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,28 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def draw(
-    folder: Path, reports: Iterable[Report], records: Sequence[Record], published: Sequence[Mapping[str, Any]] = ()
+    folder: Path,
+    reports: Iterable[Report],
+    records: Sequence[Record],
+    published: Sequence[Mapping[str, Any]] = (),
+    own: Callable[[], Mapping[str, Any]] = dict,
 ) -> list[Path]:
-    """Save each figure of the `plot` reports as PNG and SVG; nothing where matplotlib is not installed.
+    """Save each figure of the `plot` reports, and of our own, as PNG and SVG; nothing where matplotlib is not installed.
 
     A report that raises is logged and the others are drawn: a plot that fails must not cost the run its table.
     """
     plots = [r for r in reports if r.kind == "plot"]
-    if not plots or importlib.util.find_spec("matplotlib") is None:
+    if importlib.util.find_spec("matplotlib") is None:
         return []
     saved: dict[Path, None] = {}
+    figures = own()
+    if figures:
+        with _canvas():
+            saved |= dict.fromkeys(_save(folder, "ranks", figures, ()))
     for report in plots:
         with _canvas():
             try:
-                for path in _save(folder, report, call(report, records, published), saved):
+                for path in _save(folder, report.name, call(report, records, published), saved):
                     saved[path] = None
             except Exception as error:
                 logging.getLogger("lipbench").warning(fault(report, error))
@@ -60,15 +68,15 @@ def _canvas() -> Iterator[None]:
                 plt.close(number)
 
 
-def _save(folder: Path, report: Report, figures: Mapping[str, Any], taken: Iterable[Path]) -> Iterator[Path]:
+def _save(folder: Path, name: str, figures: Mapping[str, Any], taken: Iterable[Path]) -> Iterator[Path]:
     names = {path.stem for path in taken}
-    for stem, figure in figures.items():
-        clean = _UNSAFE.sub("-", stem).strip(".-") or report.name
-        name = f"{report.name}-{clean}" if clean in names else clean
+    for wanted, figure in figures.items():
+        clean = _UNSAFE.sub("-", wanted).strip(".-") or name
+        stem = f"{name}-{clean}" if clean in names else clean
         # Software, Creator and Date would put version and time into the files.
         for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             out = io.BytesIO()
             figure.savefig(out, format=suffix, dpi=DPI, metadata=metadata)
-            path = folder / f"{name}.{suffix}"
+            path = folder / f"{stem}.{suffix}"
             write_atomic(path, out.getvalue())
             yield path

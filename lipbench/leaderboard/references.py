@@ -6,12 +6,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 from lipbench.contract.values import Column, Entry, Record, Table
+from lipbench.leaderboard.caption import uncertainty
 from lipbench.leaderboard.grid import Grid, Row, make_grid, words
 from lipbench.leaderboard.numbers import format_number
-from lipbench.leaderboard.summary import ABSENT, Measured, Summary, summarise
+from lipbench.leaderboard.summary import ABSENT, Finished, Measured, Summary, summarise
 from lipbench.leaderboard.table import DIGITS, Notes
 
 Published = Mapping[str, Any]
@@ -34,24 +35,30 @@ def reference_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table
     unit = units.pop() if len(units) == 1 else ""
     notes = Notes()
     rows, absent = [], 0
+    named: list[tuple[str, Summary]] = []
     for entry in reference["entries"]:
         places = list(_places(grid, entry["where"]))
         absent += not places
         for row, metric in places:
             summary = summarise(_read(grid.measured(row, metric), entry), digits)
+            named.append((metric, summary))
             name = entry["quantity"] + _which(grid, places, row, metric)
             rows.append(_line(name, entry, summary, unit, digits, notes))
     if not rows:
         return None
     more = f"{absent} more published value{'s have' if absent > 1 else ' has'} no counterpart among these cells."
-    columns = [Column(name="quantity"), *(Column(name=n, unit=unit) for n in ("published", "ours", "difference"))]
+    columns = [Column(name="quantity", key=True), *(Column(name=n, unit=unit) for n in ("published", "ours", "difference"))]
     return Table(
         title="Published values",
         columns=[*columns, Column(name="within our interval"), Column(name="source")],
         rows=rows,
         notes=notes.texts(),
         caption=" ".join(
-            [*([f"Published in: {reference['citation']}."] if reference.get("citation") else []), *([more] if absent else [])]
+            [
+                *([f"Published in: {reference['citation']}."] if reference.get("citation") else []),
+                *uncertainty(named),
+                *([more] if absent else []),
+            ]
         ),
     )
 
@@ -72,7 +79,7 @@ def _places(grid: Grid, where: Mapping[str, str]) -> Iterable[tuple[Row, str]]:
                 yield row, metric
 
 
-def _words(row: Row, record: Record | None, name: str) -> list[str]:
+def _words(row: Row, record: Finished | None, name: str) -> list[str]:
     """What a role or a task parameter is called here."""
     if name in row.facts:
         return _names(row.facts[name], record, name)
@@ -80,7 +87,7 @@ def _words(row: Row, record: Record | None, name: str) -> list[str]:
     return [words(task[name])] if name in task else []
 
 
-def _names(label: str, record: Record | None, name: str) -> list[str]:
+def _names(label: str, record: Finished | None, name: str) -> list[str]:
     """The label, and the name of the component behind it, which only a record knows."""
     return [label, record.uses[name]] if record is not None and name in record.uses else [label]
 
@@ -105,7 +112,7 @@ def _read(measured: Measured, entry: Published) -> Measured:
     key = entry.get("extra")
     if not key:
         return measured
-    return [(seed, None if r is None else _swap(r, key, entry.get("unit") or r.unit)) for seed, r in measured]
+    return [(seed, None if r is None else _swap(cast(Record, r), key, entry.get("unit") or r.unit)) for seed, r in measured]
 
 
 def _swap(record: Record, key: str, unit: str) -> Record:
@@ -129,11 +136,20 @@ def _line(name: str, entry: Published, ours: Summary, unit: str, digits: int, no
     difference = None if value is None else value - published
     within = ABSENT
     if value is not None and ours.interval is not None:
-        within = "yes" if ours.interval[0] <= published <= ours.interval[1] else "no"
+        within = "yes" if ours.interval.low <= published <= ours.interval.high else "no"
     return [
         Entry(text=name),
         Entry(text=shown, value=published, note=notes.add([entry.get("verdict") or ""])),
-        Entry(text=ours.text or ABSENT, value=ours.value, struck=ours.struck, note=notes.add(remarks)),
+        Entry(
+            text=ours.text or ABSENT,
+            value=ours.value,
+            struck=ours.struck,
+            note=notes.add(remarks),
+            interval=ours.interval,
+            group=ours.group,
+            seeds=(ours.seeds, ours.asked) if ours.asked else None,
+            standing=ours.standing,
+        ),
         Entry(text=ABSENT if difference is None else format_number(difference, digits), value=difference),
         Entry(text=within),
         Entry(text=entry.get("note") or ""),

@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lipbench.contract.values import Column, Direction, Entry, Record, Table
-from lipbench.leaderboard.grid import Grid, make_grid
-from lipbench.leaderboard.summary import Summary, summarise
+from lipbench.contract.values import Column, Direction, Entry, Table
+from lipbench.leaderboard.caption import BELOW, caption
+from lipbench.leaderboard.contests import Contest, Outcome, Place, Rank, find_contests, judge
+from lipbench.leaderboard.grid import Found, Grid, make_grid
+from lipbench.leaderboard.overall import Overall, judge_overall
+from lipbench.leaderboard.overall_table import overall_table
+from lipbench.leaderboard.summary import SHOWN, Summary, summarise
 
 DIGITS = 4
-_GROUPS_NAMED = 12
-"""A caption that lists more groups than this is no help."""
-
-Place = tuple[int, int]
-"""Row and metric, from 0."""
 Spec = Mapping[str, Any]
 
 
@@ -36,7 +35,14 @@ class Notes:
         return tuple(self._numbers)
 
 
-def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
+def tables(plan: Mapping[str, Any], records: Found) -> tuple[list[Table], list[Overall]]:
+    """The main table, and below it the average ranks where something competes on enough datasets, with what they are made of."""
+    made = _made(plan, records)
+    overall = judge_overall(made.contests, made.summaries)
+    return [_main(made, overall), *([overall_table(overall)] if overall else [])], overall
+
+
+def main_table(plan: Mapping[str, Any], records: Found) -> Table:
     """Rows of roles and parameters, a column a metric.
 
     Args:
@@ -44,28 +50,50 @@ def main_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
         records: In any order; those that the plan does not know are ignored.
 
     Returns:
-        Values are means over seeds; the best of each group is marked where at least two values compete.
+        Values are means over seeds; the first and the second rank of each contest of at least two values are marked.
     """
+    return _main(_made(plan, records), ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """A table before it is put into words."""
+
+    grid: Grid
+    summaries: Sequence[Sequence[Summary]]
+    contests: Sequence[Contest]
+    rank: Rank
+    shown: Collection[str]
+    left_out: str
+
+
+def _made(plan: Mapping[str, Any], records: Found) -> _Made:
     spec: Spec = plan.get("leaderboard") or {}
     chosen, rest = _chosen(plan, spec.get("blocks"))
     grid, hidden = _shown(make_grid(chosen, records), spec.get("columns"))
-    digits = spec.get("digits") or DIGITS
-    summaries = [[summarise(grid.measured(row, metric), digits) for metric in grid.metrics] for row in grid.rows]
-    rank = spec.get("rank") or "row"
-    contests = _contests(summaries, rank)
-    best = {place for places in contests.values() if len(places) > 1 for place in _winners(summaries, places)}
-    columns = [_column(name, [row[m] for row in summaries]) for m, name in enumerate(grid.metrics)]
+    digits, shown = spec.get("digits") or DIGITS, spec.get("show") or SHOWN
+    summaries = [[summarise(grid.measured(row, metric), digits, shown) for metric in grid.metrics] for row in grid.rows]
+    rank: Rank = spec.get("rank") or "row"
+    contests = find_contests(grid, summaries, rank, spec.get("rank_by"))
+    return _Made(grid=grid, summaries=summaries, contests=contests, rank=rank, shown=shown, left_out=_hidden(hidden, rest))
+
+
+def _main(made: _Made, overall: Sequence[Overall]) -> Table:
+    grid = made.grid
+    outcomes, tested = judge(made.contests, made.summaries)
+    columns = [_column(name, [row[m] for row in made.summaries]) for m, name in enumerate(grid.metrics)]
     notes = Notes()
     rows = [
-        [*(Entry(text=key) for key in row.keys), *_entries(line, r, columns, best, notes)]
-        for r, (row, line) in enumerate(zip(grid.rows, summaries, strict=True))
+        [*(Entry(text=key) for key in row.keys), *_entries(made, r, columns, outcomes, notes)]
+        for r, row in enumerate(grid.rows)
     ]
+    said = caption(grid, made.summaries, made.contests, rank=made.rank, shown=made.shown, tested=tested)
     return Table(
         title="Results",
-        columns=[*(Column(name=key) for key in grid.keys), *_unlike(columns, grid.keys)],
+        columns=[*(Column(name=key, key=True) for key in grid.keys), *_unlike(columns, grid.keys)],
         rows=rows,
         notes=notes.texts(),
-        caption=_caption(grid, summaries, contests, best, rank) + _hidden(hidden, rest),
+        caption=said + (" " + BELOW if overall else "") + made.left_out,
     )
 
 
@@ -95,23 +123,6 @@ def _hidden(metrics: Sequence[str], blocks: Sequence[str]) -> str:
     return metrics_ + (f" Not in this table: the blocks {', '.join(blocks)}." if blocks else "")
 
 
-def _contests(summaries: Sequence[Sequence[Summary]], rank: str) -> dict[tuple[Any, ...], list[Place]]:
-    """Which places compete with each other: never those of different groups, directions or units."""
-    contests: dict[tuple[Any, ...], list[Place]] = {}
-    for r, line in enumerate(summaries if rank != "none" else ()):
-        for m, summary in enumerate(line):
-            if summary.contest is not None:
-                contests.setdefault((r if rank == "row" else m, *summary.contest), []).append((r, m))
-    return contests
-
-
-def _winners(summaries: Sequence[Sequence[Summary]], places: Sequence[Place]) -> Iterable[Place]:
-    values = {(r, m): summaries[r][m].value or 0.0 for r, m in places}
-    pick = max if summaries[places[0][0]][places[0][1]].direction == "higher" else min
-    top = pick(values.values())
-    return [place for place, value in values.items() if value == top]
-
-
 def _column(name: str, summaries: Sequence[Summary]) -> Column:
     """Unit and direction of a metric where all its values agree."""
     units = {s.unit for s in summaries if s.unit is not None}
@@ -128,14 +139,28 @@ def _unlike(columns: Sequence[Column], keys: Sequence[str]) -> list[Column]:
     return [Column(name=f"{c.name} (metric)", unit=c.unit, direction=c.direction) if c.name in keys else c for c in columns]
 
 
-def _entries(line: Sequence[Summary], r: int, columns: Sequence[Column], best: set[Place], notes: Notes) -> Iterable[Entry]:
-    for m, (summary, column) in enumerate(zip(line, columns, strict=True)):
+def _entries(
+    made: _Made, r: int, columns: Sequence[Column], outcomes: Mapping[Place, Outcome], notes: Notes
+) -> Iterable[Entry]:
+    row = made.grid.rows[r]
+    for m, (summary, column) in enumerate(zip(made.summaries[r], columns, strict=True)):
+        note = notes.add([*summary.remarks, *_differences(summary, column)])
+        outcome = outcomes.get((r, m))
+        shown = outcome is not None and "rank" in made.shown
         yield Entry(
-            text=summary.text,
+            text=f"{summary.text} ({outcome.rank})" if outcome is not None and shown else summary.text,
             value=summary.value,
-            best=(r, m) in best,
+            best=outcome is not None and outcome.level == 0,
+            second=outcome is not None and outcome.level == 1,
             struck=summary.struck,
-            note=notes.add([*summary.remarks, *_differences(summary, column)]),
+            note=note,
+            interval=summary.interval,
+            group=summary.group,
+            rank=outcome.rank if outcome is not None else None,
+            effect=outcome.effect if outcome is not None else None,
+            seeds=(summary.seeds, summary.asked) if summary.asked else None,
+            standing=summary.standing,
+            cells=tuple(row.cells.get(made.grid.metrics[m], {}).values()),
         )
 
 
@@ -145,38 +170,3 @@ def _differences(summary: Summary, column: Column) -> Iterable[str]:
         yield f"unit: {summary.unit}"
     if summary.direction not in ("none", column.direction):
         yield f"{summary.direction} is better"
-
-
-def _caption(
-    grid: Grid,
-    summaries: Sequence[Sequence[Summary]],
-    contests: Mapping[tuple[Any, ...], Sequence[Place]],
-    best: set[Place],
-    rank: str,
-) -> str:
-    """How to read this table, and nothing that does not occur in it."""
-    flat = [s for line in summaries for s in line]
-    counts = {s.seeds for s in flat if s.seeds}
-    parts = []
-    if counts and max(counts) > 1:
-        over = f"{max(counts)} seeds" if len(counts) == 1 else "seeds"
-        parts.append(f"Mean ± half-width of the 95 % t interval over {over}.")
-    if best:
-        parts.append(f"Bold: the best of its group in a {rank}." + (_groups(grid, contests) if rank == "row" else ""))
-    if any(s.struck for s in flat):
-        parts.append("Struck through: measured, but not to be ranked; the note says why.")
-    if any(not s.text for s in flat):
-        parts.append("Empty: the suite does not ask for it.")
-    return " ".join(parts)
-
-
-def _groups(grid: Grid, contests: Mapping[tuple[Any, ...], Sequence[Place]]) -> str:
-    """Which metrics compete, by group."""
-    members: dict[str, dict[str, None]] = {}
-    for (_, group, *_rest), places in contests.items():
-        if len(places) > 1:
-            members.setdefault(group, {}).update((grid.metrics[m], None) for _, m in places)
-    if len(members) > _GROUPS_NAMED:
-        return ""
-    listed = "; ".join(f"{group} ({', '.join(metrics)})" for group, metrics in members.items())
-    return f" Only values of one group compete: {listed}."

@@ -18,11 +18,11 @@ def write_line(record: Record) -> bytes:
 
 
 def read_line(line: bytes) -> dict[str, Any]:
-    """All fields of a line that was checked."""
+    """All fields of a line that was checked, or another JSON object."""
     from pydantic_core import from_json
 
     try:
-        return from_json(line, cache_strings="keys")
+        return from_json(line, cache_strings="all")
     except ValueError:
         return json.loads(line)
 

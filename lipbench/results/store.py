@@ -11,13 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from lipbench.contract.errors import StoreError, UsageError
 from lipbench.contract.values import Record, Status
 from lipbench.files import sync_folder, write_atomic
 from lipbench.results.lines import check_line, read_line, write_line
 
+T = TypeVar("T")
 RECORDS = "records.jsonl"
 PLAN = "plan.json"
 LOCK, HOLDER = ".lock", ".holder.json"
@@ -67,6 +68,19 @@ def read_records(folder: Path, cells: Container[str] | None = None) -> Iterator[
 
 def _checked_lines(folder: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Lines of a suite's folder with what `check_line` says of them."""
+    return each_line(folder, lambda line: (line, check_line(line)))
+
+
+def each_line(folder: Path, read: Callable[[bytes], T]) -> Iterator[T]:
+    """What a function makes of each record of a suite's folder.
+
+    Args:
+        folder: Folder of one suite.
+        read: Reads a line; raises ValueError or RecursionError where it is no record.
+
+    Raises:
+        StoreError: A line before the last is no record.
+    """
     path = folder / RECORDS
     if not path.exists():
         return
@@ -77,10 +91,10 @@ def _checked_lines(folder: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
             if line.isspace():
                 continue
             try:
-                fields = check_line(line)
+                made = read(line)
             except (ValueError, RecursionError):
                 raise StoreError(f"{path}:{number}: this line is no record; delete it and its cell runs again") from None
-            yield line, fields
+            yield made
 
 
 def holder_words(file: Path) -> str:
@@ -102,7 +116,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        raw = json.loads(path.read_text())
+        raw = read_line(path.read_bytes())
     except ValueError as error:
         raise StoreError(f"{path}: this is no JSON; run the suite again to write it anew") from error
     return raw if isinstance(raw, dict) else {}

@@ -40,8 +40,13 @@ class LeaderboardSpec(_Strict):
     """Blocks whose rows the table shows; default all. The others are in the records, and in the tables of the task's plugin."""
     columns: Annotated[list[str], Field(min_length=1)] | None = None
     """Labels of the metrics that the table shows, in this order; default all. The others are in the records alone."""
-    rank: Literal["row", "column", "none"] = "row"
-    """`row`: metrics of one row compete within their group. `column`: the rows of one metric compete."""
+    rank: Literal["row", "column", "none"] | Annotated[list[str], Field(min_length=1)] = "row"
+    """`row`: metrics of one row compete within their group. `column`: the rows of one metric compete. A list of roles or task
+    parameters: of one metric, those rows compete that differ in these alone."""
+    rank_by: Annotated[list[str], Field(min_length=1)] | None = None
+    """Labels of the metrics by which rows compete; default all. Needs `rank: column` or a list."""
+    show: Annotated[list[Literal["mean", "ci95", "rank"]], Field(min_length=1)] = ["mean", "ci95"]
+    """What a place of the table shows: the mean always, its interval, its rank."""
     digits: Annotated[int, Field(ge=1, le=17)] = 4
     """Significant digits shown."""
 

@@ -11,7 +11,7 @@ from lipbench.suite.references import load_references
 
 
 def check_leaderboard(suite: Suite, roles: Collection[str], metrics: Collection[str]) -> None:
-    """Rows name roles or task parameters, columns metrics, blocks blocks; a reference file is there and right.
+    """Rows and ranks name roles or task parameters, columns metrics, blocks blocks; a reference file is there and right.
 
     Args:
         suite: The suite.
@@ -22,8 +22,16 @@ def check_leaderboard(suite: Suite, roles: Collection[str], metrics: Collection[
         SuiteError: With the line of the fault.
     """
     spec, tree = suite.spec, suite.tree
+    rank = spec.leaderboard.rank
+    if spec.leaderboard.rank_by and rank in ("row", "none"):
+        raise tree.error(
+            f"rank_by: with `rank: {rank}` no rows compete; write `rank: column`, or the roles whose fillings compete",
+            ("leaderboard", "rank_by"),
+        )
     for name, said, known, words in (
         ("rows", spec.leaderboard.rows, roles, "there is no role or parameter"),
+        ("rank", rank if isinstance(rank, list) else (), roles, "there is no role or parameter"),
+        ("rank_by", spec.leaderboard.rank_by, metrics, "no block measures"),
         ("blocks", spec.leaderboard.blocks, spec.blocks or {}, "there is no block"),
         ("columns", spec.leaderboard.columns, metrics, "no block measures"),
     ):

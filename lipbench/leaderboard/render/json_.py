@@ -38,7 +38,7 @@ def _table(table: Table) -> dict[str, Any]:
         "title": visible(table.title),
         "caption": visible(table.caption),
         "columns": [
-            {"name": name, "direction": column.direction, "unit": visible(column.unit)}
+            {"name": name, "direction": column.direction, "unit": visible(column.unit), "key": column.key}
             for name, column in zip(names, table.columns, strict=True)
         ],
         "rows": [{name: _entry(entry) for name, entry in zip(names, row, strict=True)} for row in table.rows],
@@ -47,6 +47,30 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    # JSON has no infinity; the text still says it.
-    value = entry.value if entry.value is None or math.isfinite(entry.value) else None
-    return {"text": visible(entry.text), "value": value, "best": entry.best, "struck": entry.struck, "note": entry.note}
+    """Words alone have their text alone; what was measured has all that is known of it."""
+    said = {"text": visible(entry.text), "value": _finite(entry.value)}
+    said |= {"best": entry.best, "second": entry.second, "struck": entry.struck, "note": entry.note}
+    if entry.seeds is None and entry.rank is None and entry.interval is None:
+        return said
+    interval, (have, asked) = entry.interval, entry.seeds or (None, None)
+    return said | {
+        "interval": interval
+        and {
+            "low": _finite(interval.low),
+            "high": _finite(interval.high),
+            "level": _finite(interval.level),
+            "method": visible(interval.method),
+        },
+        "group": visible(entry.group),
+        "rank": entry.rank,
+        "effect": _finite(entry.effect),
+        "seeds": have,
+        "asked": asked,
+        "status": entry.standing,
+        "cells": list(entry.cells),
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON has no infinity; the text still says it."""
+    return number if number is not None and math.isfinite(number) else None

@@ -109,4 +109,6 @@ def _entry(entry: Entry) -> str:
         text = rf"\sout{{{text}}}"
     if text and entry.best:
         text = rf"\textbf{{{text}}}"
+    elif text and entry.second:
+        text = rf"\underline{{{text}}}"
     return text if entry.note is None else rf"{text}\textsuperscript{{{entry.note}}}"

@@ -27,6 +27,7 @@ class Field:
 
     text: str
     best: bool = False
+    second: bool = False
     struck: bool = False
 
 

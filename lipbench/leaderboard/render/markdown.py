@@ -78,4 +78,6 @@ def _entry(entry: Entry) -> str:
         text = f"~~{text}~~"
     if text and entry.best:
         text = f"**{text}**"
+    elif text and entry.second:
+        text = f"<ins>{text}</ins>"  # GitHub takes <u> out
     return text if entry.note is None else f"{text}<sup>{entry.note}</sup>"

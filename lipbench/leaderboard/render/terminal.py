@@ -36,7 +36,7 @@ def print_board(board: Board, out: TextIO | None = None) -> None:
 
 
 def render(boards: Sequence[Board], width: int = PLAIN_WIDTH) -> str:
-    """All boards as plain text: `*` after the best, `~` around what is struck through."""
+    """All boards as plain text: `*` after the best, `+` after the second, `~` around what is struck through."""
     from rich.console import Console
 
     out = io.StringIO()
@@ -78,9 +78,9 @@ class _Pen:
         text = visible(entry.text)
         if self.marks and text:
             text = f"~{text}~" if entry.struck else text
-            text = f"{text}*" if entry.best else text
+            text = f"{text}*" if entry.best else f"{text}+" if entry.second else text
         note = f" [{entry.note}]" if entry.note is not None else ""
-        return Field(text=f"{text}{note}".strip(), best=entry.best, struck=entry.struck)
+        return Field(text=f"{text}{note}".strip(), best=entry.best, second=entry.second, struck=entry.struck)
 
 
 def _print(board: Board, console: Console) -> None:
@@ -118,6 +118,7 @@ def _head(table: Table, constant: dict[str, str], pen: _Pen) -> Iterator[str]:
         yield " · ".join(f"{name}: {value}" for name, value in constant.items())
     entries = [entry for row in table.rows for entry in row] if pen.marks else []
     signs = ["* best"] if any(e.best for e in entries) else []
+    signs += ["+ second"] if any(e.second for e in entries) else []
     signs += ["~x~ struck through"] if any(e.struck for e in entries) else []
     if signs:
         yield ", ".join(signs)
@@ -162,4 +163,5 @@ def _drawn(piece: Piece, pen: _Pen) -> RichTable:
 
 
 def _style(shown: Field) -> str:
-    return " ".join([*(["bold green"] if shown.best else []), *(["strike dim"] if shown.struck else [])])
+    marks = ["bold green"] if shown.best else ["underline"] if shown.second else []
+    return " ".join([*marks, *(["strike dim"] if shown.struck else [])])

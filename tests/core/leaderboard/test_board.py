@@ -124,7 +124,9 @@ def test_every_format_renders_the_same_bytes_twice(folder: Path) -> None:
     before = {form: render([make_board(folder, [])], form) for form in FORMATS}
     (folder / RECORDS).write_text("".join(reversed(lines)))
     assert {form: render([make_board(folder, [])], form) for form in FORMATS} == before
-    assert all(text.endswith("\n") and "Published values" in text for text in before.values())
+    assert all(text.endswith("\n") for text in before.values())
+    # The page holds its tables compressed.
+    assert all("Published values" in text for form, text in before.items() if form != "html")
     assert "low" in terminal.render([make_board(folder, [])])
 
 

@@ -121,10 +121,21 @@ def read(text: str) -> list[list[str]]:
 
 def test_csv_has_numbers_marks_and_notes() -> None:
     header, first, second = read(csv_.render([board(marked())]))
-    assert header == ["suite", "table", "network", "line_search", "product", "best", "struck", "notes", "unit"]
+    assert header == ["suite", "table", "network", "line_search", "product", "best", "second", "struck", "notes", "unit"]
     units = "line_search: output / [0,1] input; product: s"
-    assert first == ["hills", "Results", "mlp", "1.5 ± 0.1", "2", "line_search", "product", "product: rounding noise", units]
-    assert second == ["hills", "Results", "cnn", "-1.25", "", "", "", "product: not run yet", units]
+    assert first == [
+        "hills",
+        "Results",
+        "mlp",
+        "1.5 ± 0.1",
+        "2",
+        "line_search",
+        "",
+        "product",
+        "product: rounding noise",
+        units,
+    ]
+    assert second == ["hills", "Results", "cnn", "-1.25", "", "", "", "", "product: not run yet", units]
 
 
 @pytest.mark.parametrize("number", ["-1.5", "+2", "1e9", "-1.2e-7", "17", ".5"])
@@ -145,7 +156,7 @@ def test_csv_formulas_are_text(formula: str) -> None:
 @given(st.text(max_size=20))
 def test_csv_can_be_read_back(text: str) -> None:
     rows = read(csv_.render([board(table_of(text, header=text))]))
-    assert [len(row) for row in rows] == [8, 8]
+    assert [len(row) for row in rows] == [9, 9]
     back = rows[1][2]
     assert back in (visible(text), f"'{visible(text)}", "")
     assert re.fullmatch(r"[+-]?[\d.]+([eE][+-]?\d+)?", back) or not back.startswith(("=", "+", "-", "@"))
@@ -165,8 +176,15 @@ def test_json_has_the_fields_of_the_tables() -> None:
     table = made["tables"][0]
     assert table["title"] == "Results"
     assert table["caption"] == "How to read it."
-    assert table["columns"][1] == {"name": "line_search", "direction": "higher", "unit": "output / [0,1] input"}
-    assert table["rows"][0]["product"] == {"text": "2", "value": 2.0, "best": False, "struck": True, "note": 1}
+    assert table["columns"][1] == {"name": "line_search", "direction": "higher", "unit": "output / [0,1] input", "key": False}
+    assert table["rows"][0]["product"] == {
+        "text": "2",
+        "value": 2.0,
+        "best": False,
+        "second": False,
+        "struck": True,
+        "note": 1,
+    }
     assert table["notes"] == ["rounding noise", "not run yet"]
 
 
