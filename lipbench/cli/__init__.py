@@ -16,6 +16,7 @@ COMMANDS = {
     "plan": "Show what a run would compute, and what it has already.",
     "validate": "Check suites and their profiles; the first fault of each with its line.",
     "leaderboard": "Print the leaderboards of a results folder.",
+    "merge": "Join the results of several machines.",
     "list": "List tasks, models, datasets, metrics, methods, executors or plugins.",
     "show": "Show a component: what it does, its parameters, its source.",
     "explain": "Say why a cell would run again: the difference between two keys.",

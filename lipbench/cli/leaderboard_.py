@@ -19,22 +19,14 @@ from lipbench.cli.options import plugin_options, read_plugin_options
 @plugin_options
 def command(results: Path, form: str, wanted: tuple[str, ...], **chosen: Any) -> None:
     """RESULTS is the folder that `lipbench run --results` wrote to. Exits 1 where records contradict each other."""
-    from lipbench.contract.errors import StoreError, did_you_mean
     from lipbench.leaderboard.board import make_board, render
     from lipbench.leaderboard.render.terminal import print_board
     from lipbench.plugins import load_plugins
-    from lipbench.results.store import RECORDS
+    from lipbench.results.folders import suite_folders
 
-    if not results.is_dir():
-        raise StoreError(f"{results}: there is no such folder; `lipbench run SUITE.yaml --results {results}` makes it")
-    folders = {f.parent.name: f.parent for f in sorted(results.glob(f"*/{RECORDS}"))}
-    for name in wanted:
-        if name not in folders:
-            raise StoreError(f"{results} has no suite {name!r}; {did_you_mean(name, folders)}")
-    if not folders:
-        raise StoreError(f"{results} has no records; `lipbench run SUITE.yaml --results {results}` writes some")
+    folders = suite_folders(results, wanted)
     plugins = load_plugins(read_plugin_options(**chosen))
-    boards = [make_board(folder, plugins) for name, folder in folders.items() if not wanted or name in wanted]
+    boards = [make_board(folder, plugins) for folder in folders.values()]
     if form == "text":
         for board in boards:
             print_board(board)
