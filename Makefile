@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUITES := $(sort $(wildcard suites/*.yaml))
 
-.PHONY: leaderboard test check publish clean
+.PHONY: leaderboard test check publish check-published clean
 
 leaderboard: $(VENV)/.suites
 	$(BIN)/lipbench run $(SUITES) --profile quick --results out
@@ -20,6 +20,9 @@ check: $(VENV)/.dev
 publish: $(VENV)/.suites
 	$(BIN)/lipbench run $(SUITES) --results results
 	$(BIN)/python docs/picture.py results/lipschitz docs/images/leaderboard.svg
+
+check-published: $(VENV)/.suites
+	$(BIN)/lipbench leaderboard results --check
 
 $(VENV)/.suites: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

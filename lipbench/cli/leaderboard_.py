@@ -16,9 +16,27 @@ from lipbench.cli.options import plugin_options, read_plugin_options
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @click.option("--format", "form", type=click.Choice(["text", "md", "csv", "json", "latex"]), default="text", show_default=True)
 @click.option("--suite", "wanted", multiple=True, metavar="NAME", help="Only these suites.")
+@click.option(
+    "--update",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Write the tables between the markers of a Markdown file and print none.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit 1 where a FILE of --update is stale or, without one, a leaderboard.md of RESULTS.",
+)
 @plugin_options
-def command(results: Path, form: str, wanted: tuple[str, ...], **chosen: Any) -> None:
-    """RESULTS is the folder that `lipbench run --results` wrote to. Exits 1 where records contradict each other."""
+def command(results: Path, form: str, wanted: tuple[str, ...], files: tuple[Path, ...], check: bool, **chosen: Any) -> None:
+    """RESULTS is the folder that `lipbench run --results` wrote to. Exits 1 where records contradict each other.
+
+    Markers are lines of their own, `<!-- lipbench:begin suite=NAME table="TITLE" -->` and `<!-- lipbench:end -->`; without table
+    they hold all tables of a suite, without suite those of all suites.
+    """
+    from lipbench.cli.current import keep_current
     from lipbench.leaderboard.board import make_board, render
     from lipbench.leaderboard.render.terminal import print_board
     from lipbench.plugins import load_plugins
@@ -26,6 +44,10 @@ def command(results: Path, form: str, wanted: tuple[str, ...], **chosen: Any) ->
 
     folders = suite_folders(results, wanted)
     plugins = load_plugins(read_plugin_options(**chosen))
+    if files or check:
+        if form != "text" or (files and wanted):
+            raise click.UsageError("--update and --check are about Markdown, and the markers of FILE say which suites it shows")
+        sys.exit(1 if keep_current(results, folders, files, plugins, check=check) else 0)
     boards = [make_board(folder, plugins) for folder in folders.values()]
     if form == "text":
         for board in boards:
