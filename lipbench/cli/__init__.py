@@ -16,6 +16,7 @@ COMMANDS = {
     "plan": "Show what a run would compute, and what it has already.",
     "validate": "Check suites and their profiles; the first fault of each with its line.",
     "leaderboard": "Print the leaderboards of a results folder.",
+    "compare": "Compare two folders of results: what got better or worse by more than noise.",
     "merge": "Join the results of several machines.",
     "list": "List tasks, models, datasets, metrics, methods, executors or plugins.",
     "show": "Show a component: what it does, its parameters, its source.",

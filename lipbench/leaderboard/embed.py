@@ -73,7 +73,7 @@ def find_slots(text: str, name: str) -> list[Slot]:
                 raise LipbenchError(f"{where}: nothing begins above; write {_BEGIN} or delete this line")
             first, words, parts, above = begin
             slots.append(
-                Slot(line=first, words=words, **{k: parts.get(k) for k in _KEYS}, level=above, start=first, end=number - 1)  # type: ignore[arg-type]
+                Slot(line=first, words=words, **{k: parts.get(k) for k in _KEYS}, level=above, start=first, end=number - 1)
             )
             begin = None
         else:
