@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lipbench compare`."""
 
-from __future__ import error_commands
+from __future__ import annotations
 
 import os
 import sys
