@@ -66,7 +66,7 @@ def _words(conflict: Conflict) -> str:
     from lipbench.leaderboard.render.text import visible
 
     record = conflict.sides[0][1]
-    what = " · ".join([*record["roles"].values(), f"seed {record['seed']}", record["metric"]])
+    what = " · ".join([*map(str, record["roles"].values()), f"seed {record['seed']}", record["metric"]])
     lines = [visible(f"conflict: {conflict.suite} {conflict.cell}: {what}")]
     lines += [f"    {visible(_side(folder, record))}" for folder, record in conflict.sides]
     return "\n".join(lines)

@@ -186,7 +186,7 @@ def _line(pair: Pair, threshold: Threshold | None) -> Line | _Open:
     if reason := _clash(base, new):
         return replace(line, verdict="incomparable", remarks=(reason,))
     struck = any(r.unranked is not None for r in records)
-    line = replace(line, direction="none" if struck else some.direction)
+    line = replace(line, direction="none" if struck or some.direction not in ("higher", "lower") else some.direction)
     change = _difference(base, new)
     line = replace(line, base=change.base, new=change.new, test=change.words)
     if changed:
@@ -337,7 +337,7 @@ def _costs(pair: Pair, given: Mapping[str, Threshold]) -> list[tuple[Cost, Diffe
     found = []
     for name, usual in _COSTS.items():
         sides = [
-            {seed: float(r.cost[name]) for seed, r in side.items() if isinstance(r.cost.get(name), (int, float))}
+            {seed: float(r.cost[name]) for seed, r in side.items() if isinstance((r.cost or {}).get(name), (int, float))}
             for side in (base, new)
         ]
         if not all(sides) or sides[0] == sides[1]:

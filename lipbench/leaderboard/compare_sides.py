@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lipbench.contract.errors import StoreError
 from lipbench.contract.values import Record
 from lipbench.leaderboard.grid import UNSET, VARIANT, Grid, latest, make_grid, plan_from
-from lipbench.results.store import PLAN, read_plan, read_records
+from lipbench.results.form import sound_plan
+from lipbench.results.store import read_records
 
 BySeed = Mapping[int, Record | None]
 """Seeds that the plan asks for, each with its record where there is one."""
@@ -66,9 +66,7 @@ def match(base: Path | None, new: Path | None) -> Sides:
 def _load(folder: Path | None) -> tuple[Mapping[str, Any], Sequence[Record]]:
     if folder is None:
         return {}, ()
-    plan = read_plan(folder)
-    if plan and not isinstance(plan.get("jobs"), list):
-        raise StoreError(f"{folder / PLAN}: this is no plan; run the suite again to write it anew")
+    plan = sound_plan(folder)
     # A folder may hold far more than its last plan asks for.
     records = list(read_records(folder, {cell for job in plan["jobs"] for cell in job["cells"]} if plan else None))
     return plan or plan_from(latest(records).values()), records

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from lipbench.contract.errors import StoreError
 from lipbench.contract.values import Record
-from lipbench.results.store import PLAN, RECORDS, checked_lines
+from lipbench.results.store import PLAN, RECORDS, checked_lines, read_plan
 
 _ID = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
@@ -19,11 +20,19 @@ class _Form(BaseModel):
     model_config = ConfigDict(strict=True)  # what a newer version writes besides is no fault
 
 
-class _Job(_Form):
+class _Planned(_Form):
     roles: dict[str, str]
     varying: dict[str, Any]
     seed: int
     blocks: list[str] = []
+    cells: dict[str, str]
+
+
+class _Jobs(_Form):
+    jobs: list[_Planned]
+
+
+class _Job(_Planned):
     cells: dict[_ID, str]
 
 
@@ -48,6 +57,23 @@ class _Run(_Form):
     command: list[str]
     lipbench: str
     suite: dict[str, Any]
+
+
+def sound_plan(folder: Path) -> dict[str, Any]:
+    """The plan of a suite's folder, whose jobs are of the right form; empty where there is none.
+
+    Raises:
+        StoreError: It is no plan.
+    """
+    plan = read_plan(folder)
+    if plan:
+        try:
+            _Jobs.model_validate({"jobs": plan.get("jobs")})
+        except ValidationError as error:
+            raise StoreError(
+                f"{folder / PLAN}: this is no plan ({_words(error)}); run the suite again to write it anew"
+            ) from None
+    return plan
 
 
 def form_faults(folder: Path) -> Iterator[str]:

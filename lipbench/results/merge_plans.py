@@ -9,7 +9,8 @@ from typing import Any
 
 from lipbench.contract.errors import StoreError
 from lipbench.files import canonical
-from lipbench.results.store import PLAN, read_plan
+from lipbench.results.form import sound_plan
+from lipbench.results.store import PLAN
 
 JobKey = tuple[str, str, int]
 
@@ -23,7 +24,7 @@ def join_plans(folders: Sequence[Path]) -> dict[str, Any]:
     Raises:
         StoreError: The plans differ in more than their cells, or a file is no plan.
     """
-    plans = [(folder, plan) for folder in folders if (plan := _plan(folder))]
+    plans = [(folder, plan) for folder in folders if (plan := sound_plan(folder))]
     if not plans:
         return {}
     where, first = plans[0]
@@ -37,13 +38,6 @@ def join_plans(folders: Sequence[Path]) -> dict[str, Any]:
     if all(plan == first for _, plan in plans):
         return first
     return {**first, "jobs": _united(plans)}
-
-
-def _plan(folder: Path) -> dict[str, Any]:
-    plan = read_plan(folder)
-    if plan and not isinstance(plan.get("jobs"), list):
-        raise StoreError(f"{folder / PLAN}: this is no plan; run the suite again to write it anew")
-    return plan
 
 
 def _united(plans: Sequence[tuple[Path, Mapping[str, Any]]]) -> list[dict[str, Any]]:

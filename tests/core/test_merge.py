@@ -168,7 +168,7 @@ def test_plans_are_united_where_they_differ_in_cells_alone(tmp_path: Path) -> No
         (plan(["c0"], title="Another"), "differ in title; `lipbench run` the same suite file"),
         (plan(["c0"], profile="quick"), "differ in profile;"),
         (plan(["c0"]) | {"jobs": [{"roles": {"model": "x"}, "varying": {}, "seed": 0, "cells": {"c0": "mean"}}]}, "cell c0 is 'mean'"),
-        (plan(["c0"]) | {"jobs": 3}, "this is no plan"),
+        (plan(["c0"]) | {"jobs": 3}, r"this is no plan \(jobs: Input should be a valid list\)"),
     ],
     ids=["title", "profile", "labels", "garbage"],
 )  # fmt: skip
