@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 
 import click
@@ -37,7 +38,7 @@ class _Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"lipbench.cli.{cmd_name}_").command
-        command.help = COMMANDS[cmd_name] + ("\n\n" + command.help if command.help else "")
+        command.help = COMMANDS[cmd_name] + (f"\n\n{inspect.cleandoc(command.help)}" if command.help else "")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
