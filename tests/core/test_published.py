@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from conftest import Cli
 
+from lipbench.leaderboard.board import FORMATS
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 SUITES = sorted(path.parent.name for path in RESULTS.glob("*/records.jsonl"))
@@ -23,6 +25,13 @@ MACHINE = re.compile(rb"""(?<![\w.:/])/(?:home|root|Users|tmp|mnt|work|workspace
 def test_a_published_leaderboard_is_current(suite: str, cli: Cli) -> None:
     done = cli("leaderboard", RESULTS, "--check", "--suite", suite)
     assert done.code == 0, done.err
+
+
+@pytest.mark.skipif("html" not in FORMATS, reason="this version has no page")
+def test_the_page_builds(cli: Cli, tmp_path: Path) -> None:
+    done = cli("leaderboard", RESULTS, "--format", "html", "--output", tmp_path / "index.html")
+    assert done.code == 0, done.err
+    assert 100_000 < (tmp_path / "index.html").stat().st_size < 3_000_000
 
 
 def test_every_suite_is_published() -> None:
