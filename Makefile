@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUITES := $(sort $(wildcard suites/*.yaml))
 
-.PHONY: leaderboard test check publish vendor clean
+.PHONY: leaderboard test check publish check-published vendor clean
 
 leaderboard: $(VENV)/.suites
 	$(BIN)/lipbench run $(SUITES) --profile quick --results out
@@ -24,6 +24,9 @@ publish: $(VENV)/.suites
 # The libraries inside the HTML page, from the npm registry; only needed to change them.
 vendor:
 	cd tools/vendor && npm ci --ignore-scripts && node build.mjs
+
+check-published: $(VENV)/.suites
+	$(BIN)/lipbench leaderboard results --check
 
 $(VENV)/.suites: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import os
 import sys
@@ -19,6 +20,8 @@ COMMANDS = {
     "plan": "Show what a run would compute, and what it has already.",
     "validate": "Check suites and their profiles; the first fault of each with its line.",
     "leaderboard": "Print the leaderboards of a results folder.",
+    "compare": "Compare two folders of results: what got better or worse by more than noise.",
+    "merge": "Join the results of several machines.",
     "list": "List tasks, models, datasets, metrics, methods, executors or plugins.",
     "show": "Show a component: what it does, its parameters, its source.",
     "explain": "Say why a cell would run again: the difference between two keys.",
@@ -63,7 +66,7 @@ class _Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"lipbench.cli.{cmd_name}_").command
-        command.help = COMMANDS[cmd_name] + ("\n\n" + command.help if command.help else "")
+        command.help = COMMANDS[cmd_name] + (f"\n\n{inspect.cleandoc(command.help)}" if command.help else "")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

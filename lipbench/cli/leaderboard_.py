@@ -18,26 +18,48 @@ from lipbench.cli.options import plugin_options, read_plugin_options
     "--format", "form", type=click.Choice(["text", "md", "csv", "json", "latex", "html"]), default="text", show_default=True
 )
 @click.option("--suite", "wanted", multiple=True, metavar="NAME", help="Only these suites.")
+@click.option(
+    "--update",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Write the tables between the markers of a Markdown file and print none.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit 1 where a FILE of --update is stale or, without one, a leaderboard.md of RESULTS.",
+)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to a file instead.")
 @plugin_options
-def command(results: Path, form: str, wanted: tuple[str, ...], output: Path | None, **chosen: Any) -> None:
-    """RESULTS is the folder that `lipbench run --results` wrote to. Exits 1 where records contradict each other."""
-    from lipbench.contract.errors import UsageError, did_you_mean
+def command(
+    results: Path,
+    form: str,
+    wanted: tuple[str, ...],
+    files: tuple[Path, ...],
+    check: bool,
+    output: Path | None,
+    **chosen: Any,
+) -> None:
+    """RESULTS is the folder that `lipbench run --results` wrote to. Exits 1 where records contradict each other.
+
+    Markers are lines of their own, `<!-- lipbench:begin suite=NAME table="TITLE" -->` and `<!-- lipbench:end -->`; without table
+    they hold all tables of a suite, without suite those of all suites.
+    """
+    from lipbench.cli.current import keep_current
     from lipbench.leaderboard.board import make_board, render
     from lipbench.leaderboard.render import terminal
     from lipbench.plugins import load_plugins
-    from lipbench.results.store import RECORDS
+    from lipbench.results.folders import suite_folders
 
-    if not results.is_dir():
-        raise UsageError(f"{results}: there is no such folder; `lipbench run SUITE.yaml --results {results}` makes it")
-    folders = {f.parent.name: f.parent for f in sorted(results.glob(f"*/{RECORDS}"))}
-    for name in wanted:
-        if name not in folders:
-            raise UsageError(f"{results} has no suite {name!r}; {did_you_mean(name, folders)}")
-    if not folders:
-        raise UsageError(f"{results} has no records; `lipbench run SUITE.yaml --results {results}` writes some")
+    folders = suite_folders(results, wanted)
     plugins = load_plugins(read_plugin_options(**chosen))
-    boards = [make_board(folder, plugins) for name, folder in folders.items() if not wanted or name in wanted]
+    if files or check:
+        if form != "text" or output is not None or (files and wanted):
+            raise click.UsageError("--update and --check are about Markdown, and the markers of FILE say which suites it shows")
+        sys.exit(1 if keep_current(results, folders, files, plugins, check=check) else 0)
+    boards = [make_board(folder, plugins) for folder in folders.values()]
     if output is not None:
         _write(output, terminal.render(boards) if form == "text" else render(boards, form))
     elif form == "text":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lipbench.contract.errors import InvalidInput, LipbenchError
-from lipbench.files import replacing, write_atomic
+from lipbench.files import file_digest, replacing, write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,12 +142,6 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
         seen.add(found.untyped_storage().data_ptr())
         plain[name] = found
     save_file(plain, path)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class FitCheckpoint:

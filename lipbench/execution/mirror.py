@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lipbench.contract.errors import LipbenchError
-from lipbench.execution.artifacts import Artifacts, FitCheckpoint, file_digest
-from lipbench.files import replacing
+from lipbench.execution.artifacts import Artifacts, FitCheckpoint
+from lipbench.files import file_digest, replacing
 from lipbench.fingerprint import digest
 from lipbench.registry import cache_folder
 

@@ -53,7 +53,8 @@ def read_cells(folder: Path, wanted: Container[str]) -> dict[str, Any]:
     Raises:
         StoreError: As `read_records`.
     """
-    return {cell.cell: cell for cell in each_line(folder, _reader()) if cell.cell in wanted}
+    read = _reader()
+    return {cell.cell: cell for cell in each_line(folder, lambda _, line: read(line)) if cell.cell in wanted}
 
 
 def _reader() -> Callable[[bytes], Any]:

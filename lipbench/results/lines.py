@@ -60,6 +60,7 @@ def _checker() -> Any:
         **dict.fromkeys(("cell", "suite", "task", "metric"), text),
         **dict.fromkeys(("roles", "params", "uses", "code", "data"), thing(True)),
         "seed": whole,
+        "run": text,
         "status": core.literal_schema(["ok", "failed", "timeout"]),
         "value": core.nullable_schema(number),
         "interval": core.nullable_schema(thing(True, low=number, high=number)),

@@ -42,7 +42,7 @@ def read_history(folder: Path) -> History:
     """
     statuses: dict[str, Status] = {}
     spent: dict[str, list[float]] = {}
-    for _, fields in _checked_lines(folder):
+    for _, _, fields in checked_lines(folder):
         statuses[fields["cell"]] = fields["status"]
         seconds = (fields.get("cost") or {}).get("seconds")
         if seconds is not None and fields["status"] == "ok":
@@ -61,22 +61,26 @@ def read_records(folder: Path, cells: Container[str] | None = None) -> Iterator[
     Raises:
         StoreError: A line before the last is no record, which no crash of ours can cause.
     """
-    lines = _checked_lines(folder)
-    latest = {fields["cell"]: line for line, fields in lines if cells is None or fields["cell"] in cells}
+    lines = checked_lines(folder)
+    latest = {fields["cell"]: line for _, line, fields in lines if cells is None or fields["cell"] in cells}
     return (Record.from_json(read_line(line)) for line in latest.values())
 
 
-def _checked_lines(folder: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Lines of a suite's folder with what `check_line` says of them."""
-    return each_line(folder, lambda line: (line, check_line(line)))
+def checked_lines(folder: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+    """Lines of a suite's folder: where each starts in the file, the line itself, and what `check_line` says of it.
+
+    Raises:
+        StoreError: As `read_records`.
+    """
+    return each_line(folder, lambda start, line: (start, line, check_line(line)))
 
 
-def each_line(folder: Path, read: Callable[[bytes], T]) -> Iterator[T]:
+def each_line(folder: Path, read: Callable[[int, bytes], T]) -> Iterator[T]:
     """What a function makes of each record of a suite's folder.
 
     Args:
         folder: Folder of one suite.
-        read: Reads a line; raises ValueError or RecursionError where it is no record.
+        read: Reads a line, given where it starts in the file; raises ValueError or RecursionError where it is no record.
 
     Raises:
         StoreError: A line before the last is no record.
@@ -84,14 +88,16 @@ def each_line(folder: Path, read: Callable[[bytes], T]) -> Iterator[T]:
     path = folder / RECORDS
     if not path.exists():
         return
+    start = 0
     with path.open("rb", buffering=1 << 20) as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return  # a crash cut it off: its cell runs again
+            start += len(line)
             if line.isspace():
                 continue
             try:
-                made = read(line)
+                made = read(start - len(line), line)
             except (ValueError, RecursionError):
                 raise StoreError(f"{path}:{number}: this line is no record; delete it and its cell runs again") from None
             yield made

@@ -116,8 +116,10 @@ def _explain(tree: Node, error: Any, model: type[BaseModel]) -> SuiteError:
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    from lipbench.suite.schema import Block, LeaderboardSpec, ResourcesSpec
+    from lipbench.suite.schema import Block, CompareSpec, LeaderboardSpec, ResourcesSpec, Smallest
 
+    if path[:2] == ["leaderboard", "compare"] and len(path) > 2:
+        return list((CompareSpec if len(path) == 3 else Smallest).model_fields)
     if path[0] == "leaderboard" and len(path) > 1:
         return list(LeaderboardSpec.model_fields)
     if path[0] == "resources" and len(path) > 1:

@@ -31,6 +31,24 @@ class Block(_Strict):
     exclude: list[dict[str, Any]] = []
 
 
+class Smallest(_Strict):
+    """The smallest difference that matters; of two, the larger."""
+
+    absolute: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """In the unit of the value."""
+    relative: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """As a share of the base's value, such as 0.05."""
+
+
+class CompareSpec(_Strict):
+    """What `lipbench compare` takes for a difference that matters."""
+
+    metrics: dict[str, Smallest] = {}
+    """By label of the metric; of the others every difference beyond noise matters."""
+    costs: dict[Literal["seconds", "forwards", "backwards", "peak_bytes"], Smallest] = {}
+    """By cost; of one that is named here, a rise beyond it is a regression. The others are only shown."""
+
+
 class LeaderboardSpec(_Strict):
     """How the cells become a table."""
 
@@ -49,6 +67,8 @@ class LeaderboardSpec(_Strict):
     """What a place of the table shows: the mean always, its interval, its rank."""
     digits: Annotated[int, Field(ge=1, le=17)] = 4
     """Significant digits shown."""
+    compare: CompareSpec = CompareSpec()
+    """Thresholds of `lipbench compare`."""
 
 
 def _amount(memory: str) -> str:

@@ -11,7 +11,7 @@ from lipbench.suite.references import load_references
 
 
 def check_leaderboard(suite: Suite, roles: Collection[str], metrics: Collection[str]) -> None:
-    """Rows and ranks name roles or task parameters, columns metrics, blocks blocks; a reference file is there and right.
+    """Rows and ranks name roles or task parameters, columns and thresholds metrics, blocks blocks; a reference file is right.
 
     Args:
         suite: The suite.
@@ -39,6 +39,12 @@ def check_leaderboard(suite: Suite, roles: Collection[str], metrics: Collection[
             if key not in known:
                 hint = did_you_mean(key, known) if known else "the suite has none; leave this out"
                 raise tree.error(f"{name}: {words} {key!r}; {hint}", ("leaderboard", name, i))
+    for label in spec.leaderboard.compare.metrics:
+        if label not in metrics:
+            raise tree.error(
+                f"compare: no block measures {label!r}; {did_you_mean(label, metrics)}",
+                ("leaderboard", "compare", "metrics", label),
+            )
     if spec.reference is not None:
         file = suite.file.parent / spec.reference
         if not file.is_file():

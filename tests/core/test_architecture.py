@@ -52,7 +52,16 @@ def test_files_stay_small() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["--version"], ["list"], ["list", "plugins"], ["run", "--help"], ["doctor", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["list", "plugins"],
+        ["run", "--help"],
+        ["doctor", "--help"],
+        ["compare", "--help"],
+        ["merge", "--help"],
+    ],
     ids=" ".join,
 )
 def test_light_commands_load_no_torch(words: list[str]) -> None:
