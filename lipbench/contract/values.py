@@ -171,7 +171,8 @@ class Entry:
     seeds: tuple[int, int] | None = None
     """How many seeds the value is the mean of, and how many were asked for; None for words."""
     standing: Standing = ""
-    """`ok`: all seeds are in. `partial`: some are. `failed`: none is, and one ran. `missing`: none ran. Empty for words."""
+    """`ok`: all seeds are in. `partial`: some are. `failed`: none is, and one ran. `missing`: none ran. Empty for words
+    and for numbers whose text says more than the number."""
     cells: tuple[str, ...] = ()
     """Ids of the cells behind it, in the order of the plan."""
 

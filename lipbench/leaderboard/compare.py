@@ -15,11 +15,11 @@ from lipbench.leaderboard.compare_tests import (
     FEWEST_SEEDS,
     Difference,
     difference,
-    holm,
     of_intervals,
     p_values,
     standard_error,
 )
+from lipbench.leaderboard.paired import holm
 
 Verdict = Literal["worse", "failed", "better", "fixed", "changed", "incomparable", "untested", "gone", "new", "same"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

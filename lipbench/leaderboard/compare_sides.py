@@ -79,12 +79,14 @@ def _places(
         return
     roles = dict.fromkeys(role for job in plan["jobs"] for role in job["roles"])
     grid: Grid = make_grid({**plan, "leaderboard": {"rows": [*roles, *options]}}, records)
+    known = latest(records)
     for row in grid.rows:
         facts = {name: text for name, text in row.facts.items() if name in roles or name in options}
         variant = row.keys[-1] if grid.keys[-1:] == (VARIANT,) else "1"
         key = (*facts.items(), (VARIANT, variant))
         for metric in row.cells:
-            yield tuple(sorted(key)), metric, dict(grid.measured(row, metric))
+            cells = row.cells[metric]
+            yield tuple(sorted(key)), metric, {seed: known.get(cell) for seed, cell in cells.items()}
 
 
 def _telling(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> tuple[str, ...]:

@@ -122,20 +122,6 @@ def p_values(differences: Sequence[Difference]) -> list[float | None]:
     return found
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """Adjusted p values, in the order in which they were given.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    adjusted = [0.0] * len(values)
-    highest = 0.0
-    for rank, i in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        highest = max(highest, min(1.0, values[i] * (len(values) - rank)))
-        adjusted[i] = highest
-    return adjusted
-
-
 def _mean(values: Sequence[float]) -> float:
     # fsum rounds once, so the order of the values changes nothing.
     return math.fsum(values) / len(values)

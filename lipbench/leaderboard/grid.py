@@ -37,11 +37,12 @@ class Grid:
     metrics: tuple[str, ...]
     rows: Sequence[Row]
     records: Mapping[str, Finished]
-    """By cell; those that the plan does not know are left out."""
+    """By cell; those that no row asks for are not read."""
 
     def measured(self, row: Row, metric: str) -> Measured:
         """The seeds of one metric in one row; empty where the plan has none."""
-        return [(seed, self.records.get(cell)) for seed, cell in row.cells.get(metric, {}).items()]
+        get = self.records.get
+        return [(seed, get(cell)) for seed, cell in row.cells.get(metric, {}).items()]
 
 
 Found = Iterable[Record] | Mapping[str, Finished]
@@ -57,7 +58,7 @@ def make_grid(plan: Mapping[str, Any], records: Found) -> Grid:
         known = chosen_records = latest(records)
         plan = plan or plan_from(chosen_records.values())
     jobs: Sequence[Mapping[str, Any]] = plan["jobs"]
-    chosen = {cell: known[cell] for job in jobs for cell in job["cells"] if cell in known}
+    chosen = known if known is records else {c: known[c] for job in jobs for c in job["cells"] if c in known}
     facts = _facts(jobs, chosen, (plan.get("leaderboard") or {}).get("rows") or ())
     keys = _keys(jobs, facts, (plan.get("leaderboard") or {}).get("rows"))
     rows, varied = _rows(jobs, facts, keys)

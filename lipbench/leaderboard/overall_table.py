@@ -40,13 +40,19 @@ def _rows(overall: Overall) -> Iterator[list[Entry]]:
     levels = sorted(set(overall.ranks))
     for i, (name, average, rank) in enumerate(zip(overall.names, overall.average_ranks, overall.ranks, strict=True)):
         level = levels.index(rank)
-        against = [Entry(text=_short(x), value=x) for x in (overall.superiority[i], overall.p_first[i])]
+        against = [Entry(text=_short(x), value=x, standing="ok") for x in (overall.superiority[i], overall.p_first[i])]
         yield [
             Entry(text=overall.family.words),
             Entry(text=name),
             Entry(text=str(overall.datasets), value=float(overall.datasets)),
             Entry(
-                text=_short(average), value=average, best=level == 0, second=level == 1, rank=rank, group=overall.family.words
+                text=_short(average),
+                value=average,
+                best=level == 0,
+                second=level == 1,
+                rank=rank,
+                standing="ok",
+                group=overall.family.words,
             ),
             *(against if i else [Entry(text=""), Entry(text="")]),
         ]

@@ -150,7 +150,9 @@ def _line(name: str, entry: Published, ours: Summary, unit: str, digits: int, no
             seeds=(ours.seeds, ours.asked) if ours.asked else None,
             standing=ours.standing,
         ),
-        Entry(text=ABSENT if difference is None else format_number(difference, digits), value=difference),
+        Entry(text=ABSENT)
+        if difference is None
+        else Entry(text=format_number(difference, digits), value=difference, standing="ok"),
         Entry(text=within),
         Entry(text=entry.get("note") or ""),
     ]

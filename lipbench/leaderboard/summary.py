@@ -106,7 +106,7 @@ def summarise(measured: Measured, digits: int, shown: Collection[str] = SHOWN) -
         remarks = (*lost, f"seeds differ in {clash}, so there is no mean")
         return Summary(text=text, remarks=remarks, seeds=len(good), asked=len(measured), standing=standing)
     first = records[0]
-    values = [_number(r) for r in records]
+    values = [float(v) for r in records if (v := r.value) is not None]
     value, interval, text = _mean(values, first, digits, "ci95" in shown)
     struck = [(seed, _one_line(r.unranked or "not to be ranked")) for seed, r in good if r.unranked is not None]
     return Summary(

@@ -129,8 +129,6 @@ class Runner:
         return re.sub(r"\$\{\{ *(.*?) *\}\}", lambda found: known[found[1]], text)
 
     def _script(self, script: str, at: Path, env: Mapping[str, str]) -> int:
-        if "--format html" in script and not _has_page():
-            return 0
         words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
         summary = {
             "GITHUB_ACTIONS": "true",
@@ -155,12 +153,6 @@ class Runner:
             shutil.copytree(self.kept / given["name"], Path(given.get("path", at)), dirs_exist_ok=True)
         else:
             assert action in ("actions/checkout", "actions/setup-python", "actions/upload-pages-artifact")
-
-
-def _has_page() -> bool:
-    from lipbench.leaderboard.board import FORMATS
-
-    return "html" in FORMATS
 
 
 GIT = {

@@ -75,7 +75,9 @@ def _fields(entries: Sequence[Entry]) -> list[Field]:
             (" interval", lambda e: e.interval.method if e.interval else ""),
         ]
     if any(e.rank is not None for e in entries):
-        fields += [(" rank", lambda e: _number(e.rank)), (" effect", lambda e: _number(e.effect))]
+        fields += [(" rank", lambda e: _number(e.rank))]
+    if any(e.effect is not None for e in entries):
+        fields += [(" effect", lambda e: _number(e.effect))]
     if any(e.seeds is not None for e in entries):
         fields += [
             (" seeds", lambda e: _number(e.seeds[0] if e.seeds else None)),
