@@ -158,7 +158,7 @@ def test_wrong_folders_are_one_line(tmp_path: Path, cli: Cli) -> None:
         ("this is no plan", broken, good),
     ):
         done = cli("compare", base, new)
-        assert done.code == 1
+        assert done.code == 2
         assert words in done.err
         assert len(done.err.splitlines()) == 1
     done = cli("compare", good, good, "--suite", "z")
