@@ -6,7 +6,7 @@ from lipbench.testing.kit import Conformance, ConformanceError, Result
 from lipbench.testing.methods import check_method
 from lipbench.testing.metrics import check_metric
 from lipbench.testing.models import check_model
-from lipbench.testing.tasks import check_task
+from lipbench.testing.tasks import check_task, make_evidence
 
 __all__ = [
     "Conformance",
@@ -17,4 +17,5 @@ __all__ = [
     "check_metric",
     "check_model",
     "check_task",
+    "make_evidence",
 ]

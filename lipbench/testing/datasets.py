@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,16 @@ class DatasetSubject(Subject):
 
     coincide: bool = False
 
-    def load(self, split: str, seed: int = 0, world: int = 0) -> Split:
+    def load(self, split: str, world: int = 0) -> Split:
         """A split of a new one, with the global generators at `world`."""
         made: Dataset = self.make()
         with global_seed(world):
-            return made.split(split, self.context(seed))
+            return made.split(split, self.context())
+
+    @cached_property
+    def parts(self) -> Mapping[str, Split]:
+        """Each split, loaded once; not to be changed."""
+        return {name: self.load(name) for name in SPLITS}
 
 
 def specification(subject: DatasetSubject) -> Iterable[str]:
@@ -57,7 +63,7 @@ def rows(subject: DatasetSubject) -> Iterable[str]:
     """Rows are float32 of the shape and in the range of the spec, targets int64 and below the number of classes."""
     spec = subject.make().spec()
     for name in SPLITS:
-        part = subject.load(name)
+        part = subject.parts[name]
         if part.inputs.dtype != np.float32:
             yield f"{name}: inputs are {part.inputs.dtype}, they must be float32"
         low, high = float(part.inputs.min()), float(part.inputs.max())
@@ -84,7 +90,7 @@ def _targets(name: str, part: Split, spec: DataSpec) -> Iterable[str]:
 def determinism(subject: DatasetSubject) -> Iterable[str]:
     """The same seed gives the same rows, whatever the global generators hold."""
     for name in SPLITS:
-        one, same, elsewhere = subject.load(name), subject.load(name), subject.load(name, world=1)
+        one, same, elsewhere = subject.parts[name], subject.load(name), subject.load(name, world=1)
         if different(copied(one), copied(same)):
             yield f"{name}: loading it twice gives other rows; draw from ctx.rng() or ctx.generator() alone"
         elif different(copied(one), copied(elsewhere)):
@@ -95,7 +101,7 @@ def splits(subject: DatasetSubject) -> Iterable[str]:
     """Train and test are not the same rows."""
     if subject.coincide:
         raise DoesNotApply("its splits may coincide")
-    train, test = (subject.load(name).inputs for name in SPLITS)
+    train, test = (subject.parts[name].inputs for name in SPLITS)
     known = {row.tobytes() for row in train}
     shared = sum(row.tobytes() in known for row in test)
     # A few twins are in most collections; more is one split given twice.

@@ -15,7 +15,7 @@ from lipbench.contract.context import Context
 from lipbench.contract.errors import LipbenchError, did_you_mean, in_words
 from lipbench.plugins import PluginOptions
 from lipbench.registry import Registry, load_registry
-from lipbench.signature import class_name, instantiate
+from lipbench.signature import instantiate
 
 
 class ConformanceError(AssertionError):
@@ -106,7 +106,8 @@ class Checks(Generic[S]):
                 raise LipbenchError(f"there is no check {name!r} to waive; {did_you_mean(name, names)}")
             if not reason.strip():
                 raise LipbenchError(f"waive[{name!r}] must say why")
-        results = tuple(_result(check, subject, waive.get(check.__name__)) for check in self.checks)
+        seen: set[str] = set()
+        results = tuple(_result(check, subject, waive.get(check.__name__), seen) for check in self.checks)
         report = Conformance(kind=subject.kind, name=subject.name, results=results)
         REPORTS.append(report)
         if faults := report.faults():
@@ -116,7 +117,7 @@ class Checks(Generic[S]):
         return report
 
 
-def _result(check: Check[S], subject: S, waived: str | None) -> Result:
+def _result(check: Check[S], subject: S, waived: str | None, seen: set[str]) -> Result:
     name = check.__name__
     try:
         faults = tuple(dict.fromkeys(check(subject)))
@@ -126,6 +127,9 @@ def _result(check: Check[S], subject: S, waived: str | None) -> Result:
         raise
     except BaseException as error:  # a component may call sys.exit
         faults = (f"raised {in_words(error)}",)
+        if faults[0] in seen:  # a component that cannot even be made need not say so for each check
+            return Result(check=name, status="does not apply", messages=("it fails before that, as said above",))
+        seen.add(faults[0])
     if faults and waived is not None:
         return Result(check=name, status="waived", messages=(waived,))
     if waived is not None:
@@ -168,8 +172,3 @@ def global_seed(number: int) -> Iterator[None]:
         random.setstate(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         torch.set_rng_state(before[2])
-
-
-def describe_class(cls: type) -> str:
-    """`module:Class`, for messages."""
-    return class_name(cls)

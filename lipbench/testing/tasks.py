@@ -10,14 +10,17 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
-from lipbench.contract.components import Stage
+from lipbench.contract.components import Metric, Stage
+from lipbench.contract.context import Context
+from lipbench.contract.values import Value
 from lipbench.execution.artifacts import Artifacts
 from lipbench.execution.durations import Durations
 from lipbench.execution.job import Bench, do
 from lipbench.execution.work import make_works
 from lipbench.registry import Registry
+from lipbench.signature import class_name
 from lipbench.suite.jobs import Plan
 from lipbench.suite.load import load_suite
 from lipbench.suite.plan import make_plan
@@ -63,8 +66,11 @@ class TaskSubject(Subject):
             file.write_text(json.dumps(suite))  # JSON is YAML
             return make_plan(load_suite(file), self.registry)
 
-    def run(self, plan: Plan, batch_scale: float = 1.0, world: int = 0) -> tuple[Answers, list[int]]:
-        """Do all works of a plan in this process; answers by metric, and the batches that components asked for."""
+    def run(self, plan: Plan, batch_scale: float = 1.0, world: int = 0, capture: bool = False) -> tuple[Answers, list[int]]:
+        """Do all works of a plan in this process; answers by metric, and the batches that components asked for.
+
+        With `capture` the metrics give way to `Capture`.
+        """
         labels = {cell.id: cell.metric.label for _, cell in plan.cells()}
         answers: dict[str, Mapping[str, Any]] = {}
         asked = _Asked()
@@ -81,13 +87,21 @@ class TaskSubject(Subject):
             missing = [(job, [cell.id for cell in job.cells]) for job in plan.jobs]
             works = make_works(plan, missing, artifacts.has, Durations(Path(folder) / "none", Path(folder)), TIMEOUT_S)
             for work in works:  # fits come first, then steps after those that they need
-                do(bench, work.payload, TIMEOUT_S)
+                do(bench, _captured(work.payload) if capture else work.payload, TIMEOUT_S)
         return answers, asked
 
     @cached_property
     def answers(self) -> Answers:
         """What the metrics say of its evidence."""
         return self.run(self.plan())[0]
+
+
+def _captured(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "job" not in payload:
+        return payload
+    job = payload["job"]
+    metric = {"name": "capture", "label": "capture", "factory": class_name(Capture), "params": {}}
+    return {**payload, "job": {**job, "cells": [{**job["cells"][0], "metric": metric}]}}
 
 
 def runs(subject: TaskSubject) -> Iterable[str]:
@@ -157,6 +171,55 @@ def stages(subject: TaskSubject) -> Iterable[str]:
         for stage in one if isinstance(one, tuple) else (one,):
             if not callable(getattr(subject.cls, stage.method, None)):
                 yield f"stage {name!r} names the method {stage.method!r}, which the task does not have"
+
+
+class Capture(Metric):
+    """Keeps its evidence instead of measuring it."""
+
+    found: ClassVar[list[Any]] = []
+
+    def compute(self, evidence: Any, ctx: Context) -> Value:
+        """Keep it."""
+        self.found.append(evidence)
+        return Value(value=0.0, direction="none", unit="1")
+
+
+def make_evidence(
+    task: str,
+    *,
+    roles: Mapping[str, Any],
+    metric: Any,
+    params: Mapping[str, Any] | None = None,
+    plugin: str | None = None,
+    seed: int = 0,
+) -> Any:
+    """The evidence of a task as the harness makes it, for `check_metric`.
+
+    Args:
+        task: Its name.
+        roles: What fills each role, as in a suite.
+        metric: Any metric that reads it.
+        params: Parameters of the task.
+        plugin: File or module of a plugin that is not installed.
+        seed: The seed of the job.
+
+    Raises:
+        AssertionError: The task fails.
+        SuiteError: Roles or metric do not fit the task.
+    """
+    cls, declared = find("task", task, plugin)
+    subject = TaskSubject(
+        kind="task",
+        cls=cls,
+        declared=declared,
+        params=params or {},
+        roles=roles,
+        metrics=[metric],
+        registry=registry_with(plugin),
+    )
+    Capture.found.clear()
+    subject.run(subject.plan(seed=seed), capture=True)
+    return Capture.found.pop()
 
 
 CHECKS: Checks[TaskSubject] = Checks(
