@@ -201,8 +201,7 @@ def _tests(kinds: tuple[Kind, ...]) -> str:
             "def test_metric() -> None:\n"
             '    metric, few = "@NAME@_metric", {"count": 8, "points": 8}\n'
             '    evidence = make_evidence("lipschitz", roles=ROLES, metric=metric, params=few)\n'
-            '    never = "datasets with values that are not finite are refused before"\n'
-            '    check_metric(metric, evidence=lambda: evidence, waive={"nan_evidence": never})\n'
+            "    check_metric(metric, evidence=lambda: evidence)\n"
         )
     constant = f"ROLES = {{\n{listed}}}\n\n\n" if "metric" in kinds else ""
     imports_ = f"from lipbench.testing import {', '.join(sorted(imports))}"
