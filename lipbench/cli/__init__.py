@@ -26,6 +26,7 @@ COMMANDS = {
     "show": "Show a component: what it does, its parameters, its source.",
     "explain": "Say why a cell would run again: the difference between two keys.",
     "schema": "Print the JSON schema of suite files for the active plugins.",
+    "new-plugin": "Make a package for components of your own, with a suite and tests.",
     "doctor": "Show devices, versions, plugins with their errors, and find the usual troubles.",
 }
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -65,7 +66,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"lipbench.cli.{cmd_name}_").command
+        command = importlib.import_module(f"lipbench.cli.{cmd_name.replace('-', '_')}_").command
         command.help = COMMANDS[cmd_name] + (f"\n\n{inspect.cleandoc(command.help)}" if command.help else "")
         return command
 

@@ -162,7 +162,7 @@ def test_wrong_folders_are_one_line(tmp_path: Path, cli: Cli) -> None:
         assert words in done.err
         assert len(done.err.splitlines()) == 1
     done = cli("compare", good, good, "--suite", "z")
-    assert (done.code, "has no suite 'z'; " in done.err) == (1, True)
+    assert (done.code, "has no suite 'z'; " in done.err) == (2, True)
 
 
 def test_thresholds_of_a_suite_are_checked(cli: Cli, suite: Any, toy: Path) -> None:
