@@ -124,7 +124,7 @@ class GradientAtZero(Metric):
         return Value(
             value=at_zero,
             direction="none",
-            unit=f"{evidence.distance.unit} of the loss a feature unit",
+            unit="loss a feature unit",
             extras={"few_rows": at_few},
         )
 
