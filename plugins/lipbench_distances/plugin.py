@@ -65,4 +65,16 @@ def lipbench_components() -> Iterable[Component]:
 @hookimpl
 def lipbench_reports() -> Iterable[Report]:
     """The audit, tables and plots."""
-    return ()
+    for kind, name, place, summary in (
+        ("audit", "sanity", "sanity", "shares, axioms that are theorems, Gelbrich's bound"),
+        ("table", "axioms", "axioms", "which axioms of a metric each distance violates, and where"),
+        ("table", "separation", "separation", "which distances tell which pairs apart"),
+        ("table", "left_undone", "matching", "what is left to tell when a distance was brought to 0"),
+        ("plot", "mosaics", "looks", "samples of pairs of equal Gram matrix, as the source shows them"),
+        ("plot", "sampling", "separation", "distances of samples against their rows, of the pair and within"),
+        ("plot", "triangles", "axioms", "the longest side of each triple against the sum of the others"),
+        ("plot", "flows", "matching", "both samples after matching"),
+        ("plot", "cost", "cost", "seconds against rows and features"),
+        ("plot", "styles", "looks", "content, style, and the image that each distance makes"),
+    ):
+        yield Report(kind=kind, name=name, task=_TASK, factory=f"{_HERE}.reports.{place}:{name}", summary=summary)  # type: ignore[arg-type]

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from torch import Tensor
 from lipbench.api import Context, NotFinite, Task
 
 from .base import Distance, Distribution, Pair
+
+_T = TypeVar("_T")
 
 LEVEL = 0.05
 """Of the test whose power is measured."""
@@ -34,15 +38,19 @@ class Compared:
     distance: Distance
     ctx: Context
     """Of the evidence: its draws are the same for every pair of as many features, and for every distance."""
-    _made: dict[tuple[int, int], Repeats] = field(default_factory=dict, repr=False)
-    _picked: list[tuple[Distribution, Distribution]] = field(default_factory=list, repr=False)
+    _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """What was made under this key, for all metrics that need it."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: _T = self._kept[key]
+        return found
 
     @property
     def distributions(self) -> tuple[Distribution, Distribution]:
         """The two; one draw of a family."""
-        if not self._picked:
-            self._picked.append(self.pair.pick(self.ctx.rng("pair")))
-        return self._picked[0]
+        return self.once("pair", lambda: self.pair.pick(self.ctx.rng("pair")))
 
     def value(self, x: Tensor, y: Tensor) -> float:
         """The distance of two samples, NaN where its formula breaks down."""
@@ -55,10 +63,7 @@ class Compared:
         Raises:
             NotFinite: One of them is NaN.
         """
-        key = rows, repeats
-        if key not in self._made:
-            self._made[key] = self._repeats(rows, repeats)
-        return self._made[key]
+        return self.once((rows, repeats), lambda: self._repeats(rows, repeats))
 
     def _repeats(self, rows: int, repeats: int) -> Repeats:
         first, second = self.distributions

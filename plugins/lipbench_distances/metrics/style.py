@@ -45,8 +45,8 @@ class StyleTransfer(Metric):
         self,
         *,
         layers: Annotated[tuple[_Layer, ...], Field(min_length=1)] = (1, 3, 5),
-        steps: Annotated[int, Field(ge=1)] = 100,
-        lr: Annotated[float, Field(gt=0)] = 4.0,
+        steps: Annotated[int, Field(ge=1)] = 150,
+        lr: Annotated[float, Field(gt=0)] = 8.0,
     ) -> None:
         self.layers, self.steps, self.lr = layers, steps, lr
 
@@ -99,7 +99,7 @@ class StyleTransfer(Metric):
             with torch.no_grad():
                 image.clamp_(0, 255)
             if step % every == 0:
-                trace.append(float(f"{float(loss):.4g}"))
+                trace.append(float(f"{float(loss.detach()):.4g}"))
                 ctx.report(f"step {step} of {self.steps}")
         return image.detach(), trace
 

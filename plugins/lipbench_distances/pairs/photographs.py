@@ -41,7 +41,7 @@ class Photographs(Pair):
         first: Photograph = "china",
         second: Photograph = "flower",
         layer: Annotated[int, Field(ge=1, le=LAYERS)] = 3,
-        size: Annotated[int, Field(ge=32)] = 128,
+        size: Annotated[int, Field(ge=32)] = 160,
     ) -> None:
         self.first: Photograph = first
         self.second: Photograph = second
