@@ -70,6 +70,7 @@ def lipbench_reports() -> Iterable[Report]:
         ("table", "axioms", "axioms", "which axioms of a metric each distance violates, and where"),
         ("table", "separation", "separation", "which distances tell which pairs apart"),
         ("table", "left_undone", "matching", "what is left to tell when a distance was brought to 0"),
+        ("table", "seconds", "cost", "seconds at the size that the source calls infeasible"),
         ("plot", "mosaics", "looks", "samples of pairs of equal Gram matrix, as the source shows them"),
         ("plot", "sampling", "separation", "distances of samples against their rows, of the pair and within"),
         ("plot", "triangles", "axioms", "the longest side of each triple against the sum of the others"),

@@ -24,7 +24,7 @@ _FLOAT32 = 4
 class Cost(Metric):
     """Seconds for one distance of two samples of as many rows as the source calls infeasible, measured or extrapolated.
 
-    Sizes double from 64 rows on. Where the next one would take longer than `budget`, by the growth between the last two, the
+    Sizes double from 64 rows on. Where the next one would take longer than `budget`, by the growth over the last three, the
     power law of these is drawn on; `measured` in the extras says the largest size that ran. Times are wall times, the least
     of three where they are short.
 
@@ -34,7 +34,7 @@ class Cost(Metric):
     """
 
     def __init__(
-        self, *, budget: Annotated[float, Field(gt=0)] = 1.0, rows: Annotated[int, Field(ge=_SMALLEST)] = SOURCE_ROWS
+        self, *, budget: Annotated[float, Field(gt=0)] = 2.0, rows: Annotated[int, Field(ge=_SMALLEST)] = SOURCE_ROWS
     ) -> None:
         self.budget, self.rows = budget, rows
 
@@ -48,8 +48,7 @@ class Cost(Metric):
             value=value,
             direction="lower",
             unit="s",
-            group=f"seconds, {self.rows} rows, {len(evidence.distributions[0].mean)} features",
-            unranked=None if measured else f"extrapolated from {sizes[-1]} rows",
+            group=f"seconds, {self.rows} rows, {len(evidence.distributions[0].mean)} features" if measured else "",
             extras={
                 "measured": sizes[-1],
                 "exponent": exponent,
@@ -87,7 +86,8 @@ def _seconds(evidence: Compared, x: torch.Tensor, y: torch.Tensor) -> float:
 
 
 def _slope(sizes: list[int], seconds: list[float]) -> float:
-    """Growth between the last two sizes, as a power."""
-    if len(sizes) < 2:
+    """Growth over the last three sizes, as a power."""
+    first = max(0, len(sizes) - 3)
+    if len(sizes) - first < 2:
         return 0.0
-    return math.log(seconds[-1] / seconds[-2]) / math.log(sizes[-1] / sizes[-2])
+    return math.log(seconds[-1] / seconds[first]) / math.log(sizes[-1] / sizes[first])

@@ -8,12 +8,44 @@ from typing import TYPE_CHECKING
 
 from lipbench_basics.figures import GREY, legend_below, panels, styles
 
-from lipbench.api import Record
+from lipbench.api import Column, Entry, Record, Table
 
 from .reading import distance_of, in_order, measured, pair_of, parameter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def seconds(records: Sequence[Record]) -> Table:
+    """A row for each distance, a column for each number of features: seconds at the size that is asked for.
+
+    Args:
+        records: In the order of the plan.
+    """
+    found = measured(records, "cost")
+    cells = {(distance_of(r), pair_of(r)): r for r in found}
+    pairs = in_order(pair_of(r) for r in found)
+    return Table(
+        title="Cost",
+        columns=[Column(name="distance"), *(Column(name=p, unit="s", direction="lower") for p in pairs)] if found else (),
+        rows=[
+            [Entry(text=name), *(_entry(cells.get((name, pair))) for pair in pairs)]
+            for name in in_order(distance_of(r) for r in found)
+        ],
+        caption=f"Seconds for one distance of two samples of {parameter(found[0], 'rows')} rows; in brackets the rows from which it "
+        "is extrapolated, and the power of the rows by which."
+        if found
+        else "",
+    )
+
+
+def _entry(record: Record | None) -> Entry:
+    if record is None:
+        return Entry(text="")
+    text = f"{record.value:.3g}"
+    if record.extras["measured"] < parameter(record, "rows"):
+        text += f" ({record.extras['measured']}, {record.extras['exponent']:.1f})"
+    return Entry(text=text, value=record.value)
 
 
 def cost(records: Sequence[Record]) -> dict[str, Figure]:

@@ -28,7 +28,8 @@ def mosaics(records: Sequence[Record]) -> dict[str, Figure]:
     figure, axes = panels(len(found), width=4.6, height=2.5, across=2)
     for panel, r in zip(axes, found, strict=True):
         panel.imshow(picture(r.extras["mosaic"]), interpolation="nearest")
-        panel.set_axis_off()
+        panel.set_xticks([])
+        panel.set_yticks([])
         panel.set_title(f"{pair_of(r)}: Gram matrices differ by {r.value:.1g}", fontsize="medium")
     figure.suptitle("400 samples each, a pixel a sample, features as red, green and blue")
     return {"mosaics": figure}
@@ -50,12 +51,14 @@ def styles(records: Sequence[Record]) -> dict[str, Figure]:
     for k, mine in enumerate(by_pair):
         pictures = mine[0].extras["pictures"]
         shown = [("content", pictures["content"]), ("style", pictures["style"])]
-        shown += [(f"{shorter(distance_of(r), 22)}\n{r.value:.2f} left", r.extras["pictures"]["image"]) for r in mine]
+        shown += [(f"{shorter(distance_of(r), 22)}\n{r.value:.2f}", r.extras["pictures"]["image"]) for r in mine]
         for i in range(across):
             panel = axes[k * across + i]
             panel.set_axis_off()
             if i < len(shown):
                 panel.imshow(picture(shown[i][1]))
                 panel.set_title(shown[i][0], fontsize="small")
-    figure.suptitle("Style transfer by each distance; left: energy distance to the style's features, a share of the start's")
+    figure.suptitle(
+        "Style transfer by each distance; number: energy distance to the features of the style, as a share of that at the start"
+    )
     return {"styles": figure}
