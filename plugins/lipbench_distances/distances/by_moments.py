@@ -90,15 +90,14 @@ class GaussianW2(Distance):
     """2-Wasserstein distance of the Gaussians that have the moments of the samples (Frechet, Bures-Wasserstein).
 
     A metric between Gaussians. Between other distributions it sees nothing above second moments, and is a lower bound of their
-    W2 (M. Gelbrich, Math. Nachr. 147, 1990). Its square on features of a network is the Frechet distance known as FID.
+    W2 (M. Gelbrich, Math. Nachr. 147, 1990).
 
     Args:
         form: `stable`: fidelity as the nuclear norm of a product of roots, in float64, differentiable everywhere. `source`: the
             formula of V. Marron's page, with rounded eigenvalues; see `gaussian_w2_published`.
         squared: Give the square, which does not obey the triangle inequality.
 
-    Source: D. C. Dowson, B. V. Landau, J. Multivariate Anal. 12, 1982; M. Heusel et al., GANs trained by a two time-scale
-    update rule, NeurIPS 2017 (the squared distance on features).
+    Source: D. C. Dowson, B. V. Landau, J. Multivariate Anal. 12, 1982.
     """
 
     def __init__(self, *, form: Literal["stable", "source"] = "stable", squared: bool = False) -> None:
@@ -127,6 +126,16 @@ class GaussianW2(Distance):
             return value.square() if self.squared else value
         value = gaussian_w2_squared(mean1, cov1, mean2, cov2)
         return value if self.squared else value.sqrt()
+
+
+class Frechet(GaussianW2):
+    """Squared Gaussian W2: the Frechet distance that is called FID where the features are those of Inception.
+
+    Source: M. Heusel et al., GANs trained by a two time-scale update rule, NeurIPS 2017.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(squared=True)
 
 
 def _squared_difference(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> Tensor:

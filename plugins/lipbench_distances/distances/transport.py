@@ -106,7 +106,7 @@ class Sinkhorn(Distance):
         """Least cost plus `weight` times the divergence of the plan from independence; the gradient holds the plan fixed."""
         found = costs(x, y, 2)
         uniform = [torch.full((len(z),), 1 / len(z), dtype=z.dtype, device=z.device) for z in (x, y)]
-        # Kernels of less than exp(-500) round to 0 and would divide by it; logarithms cost 30 times as much.
+        # Kernels of less than exp(-500) round to 0 and would divide by it; logarithms cost several times as much.
         method = "sinkhorn" if float(found.detach().max()) < _UNDERFLOW * weight else "sinkhorn_log"
         plan = pot().sinkhorn(
             *uniform, found.detach(), weight, method=method, numItermax=self.steps, stopThr=self.tolerance, warn=False
@@ -139,7 +139,7 @@ class SlicedWasserstein(Distance):
         lines = self._lines(x, ctx)
         moved, there = x @ lines, y @ lines
         if len(x) == len(y):
-            # Row by row in order: ten times as fast as the general quantile functions, which give the same.
+            # Row by row in order: twice as fast as the general quantile functions, which give the same.
             return (moved.sort(0).values - there.sort(0).values).abs().pow(self.order).mean()
         value: Tensor = pot().wasserstein_1d(moved, there, p=self.order).mean()
         return value

@@ -12,7 +12,7 @@ from .reading import distance_of, measured, pair_of, parameter
 _ROUNDING = 1e-6
 """Relative, between distances of the same samples."""
 _PROVED = {
-    "identity": frozenset({"mean_covariance", "mean_difference", "wasserstein", "sliced_wasserstein", "energy"}),
+    "identity": frozenset({"frechet", "mean_covariance", "mean_difference", "wasserstein", "sliced_wasserstein", "energy"}),
     "triangle": frozenset({"mean_covariance", "mean_difference", "wasserstein", "sliced_wasserstein", "energy"}),
 }
 """Distances that obey an axiom by a theorem, whatever their parameters but `squared`."""
