@@ -15,12 +15,13 @@ from lipbench_distances.distances.by_moments import GaussianW2, GramLoss
 from lipbench_distances.metrics.axioms import AxiomViolations
 from lipbench_distances.metrics.cost import Cost
 from lipbench_distances.metrics.matching import Matching
-from lipbench_distances.metrics.sampling import Separation
+from lipbench_distances.metrics.sampling import Bias, Separation
 from lipbench_distances.metrics.shared_moments import SharedMoments
 from lipbench_distances.metrics.style import StyleTransfer
 from lipbench_distances.pairs.gaussians import Marron, RandomGaussians
 from lipbench_distances.pairs.photographs import Photographs
 from lipbench_distances.reports.axioms import axioms, triangles
+from lipbench_distances.reports.bias import bias, biases
 from lipbench_distances.reports.cost import cost, seconds
 from lipbench_distances.reports.looks import mosaics, styles
 from lipbench_distances.reports.matching import flows, left_undone
@@ -64,6 +65,7 @@ def records() -> list[Record]:
         found += [record(XY, distance, "separation", Separation(rows=n, repeats=8), f"AUROC {n}") for n in (20, 100)]
         found.append(record(XY, distance, "matching", Matching(rows=30, steps=20)))
         found.append(record(RANDOM, distance, "cost", Cost(budget=1e-9)))
+        found += [record(XY, distance, "bias", Bias(rows=n, repeats=5), f"bias {n}") for n in (20, 100)]
     found.append(record(XY, GRAM, "shared_moments", SharedMoments(rows=400)))
     return found
 
@@ -136,9 +138,27 @@ def test_the_table_of_cost_says_what_is_extrapolated(records: list[Record]) -> N
     assert "(128, " in entry
 
 
+def test_the_table_of_biases_is_in_shares_of_the_truth(records: list[Record]) -> None:
+    table = biases(records)
+    assert [c.name for c in table.columns] == ["pair", "distance", "truth", "20 rows", "100 rows"]
+    gram, w2 = table.rows
+    assert (gram[2].text, w2[2].text) == ("0", "1.51")
+    found = {r.metric: r for r in records if r.uses["metric"] == "bias" and r.roles["distance"] == "Gaussian W2"}
+    assert w2[3].value == pytest.approx((found["bias 20"].value or 0.0) / found["bias 20"].extras["truth"])
+    assert "%" in w2[3].text
+    assert "%" not in gram[3].text
+
+
 def test_plots_are_drawn(records: list[Record]) -> None:
-    figures = {**mosaics(records), **sampling(records), **triangles(records), **flows(records), **cost(records)}
-    assert set(figures) == {"mosaics", "sampling-X-Y", "triangles", "flows-X-Y", "cost"}
+    figures = {
+        **mosaics(records),
+        **sampling(records),
+        **triangles(records),
+        **flows(records),
+        **cost(records),
+        **bias(records),
+    }
+    assert set(figures) == {"mosaics", "sampling-X-Y", "triangles", "flows-X-Y", "cost", "bias"}
     for figure in figures.values():
         figure.draw_without_rendering()
     assert len(figures["triangles"].axes) == 3
@@ -154,6 +174,6 @@ def test_styles_show_content_style_and_an_image_for_each_distance() -> None:
 
 def test_reports_of_nothing_are_empty() -> None:
     assert list(sanity([])) == []
-    for table in (axioms([]), separation([]), left_undone([]), seconds([])):
+    for table in (axioms([]), separation([]), biases([]), left_undone([]), seconds([])):
         assert (list(table.columns), list(table.rows)) == ([], [])
-    assert [f([]) for f in (mosaics, sampling, triangles, flows, cost, styles)] == [{}] * 6
+    assert [f([]) for f in (mosaics, sampling, triangles, flows, cost, styles, bias)] == [{}] * 7
