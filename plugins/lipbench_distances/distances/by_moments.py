@@ -110,8 +110,13 @@ class GaussianW2(Distance):
         return self._distance(*moments(x), *moments(y))
 
     def loss(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
-        """The squared distance, y held fixed; its gradient is finite at equal samples and at any rank."""
+        """The squared distance, y held fixed; its gradient is finite at equal samples and at any rank.
+
+        That of `source` is the published formula squared, whose rounding leaves no gradient of the overlap.
+        """
         mean, cov = moments(y)
+        if self.form == "source":
+            return gaussian_w2_published(*moments(x), mean, cov).square()
         mine = x.mean(0)
         factor = (x - mine) / len(x) ** 0.5
         return (mine - mean).square().sum() + bures(factor, root(cov).detach())

@@ -101,6 +101,16 @@ def test_conjugate_eigenvalues_leave_the_published_formula_real() -> None:
     assert not bool(found.isnan())
 
 
+def test_the_published_formula_has_no_gradient_of_the_overlap() -> None:
+    x, y = random_rows(50, 3).requires_grad_(), random_rows(50, 3, seed=1, shift=1)
+    (published,) = torch.autograd.grad(PUBLISHED.loss(x, y, CTX), x)
+    mean, cov = moments(x)
+    (rest,) = torch.autograd.grad((mean - y.mean(0)).square().sum() + cov.trace(), x)
+    torch.testing.assert_close(published, rest)
+    (stable,) = torch.autograd.grad(W2.loss(x, y, CTX), x)
+    assert not torch.allclose(stable, rest, rtol=0.1)
+
+
 @pytest.mark.parametrize("d", [1, 3, 16])
 def test_pot_agrees(d: int) -> None:
     p, q = RandomGaussians(d=d).pick(rng(d))
