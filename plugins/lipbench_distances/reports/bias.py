@@ -82,6 +82,7 @@ def bias(records: Sequence[Record]) -> dict[str, Figure]:
         panel.set_xscale("log")
         panel.set_yscale("log")
         log_ticks(panel.xaxis, min(rows), max(rows))
+        log_ticks(panel.yaxis, *panel.get_ylim())
         panel.set_title(pair, fontsize="medium")
         panel.set_xlabel("rows of a sample", fontsize="small")
         panel.tick_params(labelsize="small")
