@@ -74,6 +74,7 @@ def lipbench_reports() -> Iterable[Report]:
         ("table", "left_undone", "matching", "what is left to tell when a distance was brought to 0"),
         ("table", "seconds", "cost", "seconds at the size that the source calls infeasible"),
         ("plot", "mosaics", "looks", "samples of pairs of equal Gram matrix, as the source shows them"),
+        ("plot", "separation_curves", "separation", "AUROC against the rows of a sample"),
         ("plot", "sampling", "separation", "distances of samples against their rows, of the pair and within"),
         ("plot", "bias", "bias", "distances of samples over the truth, against their rows"),
         ("plot", "triangles", "axioms", "the longest side of each triple against the sum of the others"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lipbench_basics.figures import BLUE, GREY, RED, legend_below, log_ticks, panels, shorter
+from lipbench_basics.figures import BLUE, GREY, RED, legend_below, log_ticks, panels, shorter, styles
 
 from lipbench.api import Column, Entry, Record, Table
 
@@ -95,3 +95,41 @@ def _bands(panel: Axes, name: str, records: Sequence[Record]) -> None:
     panel.set_xlabel("rows of a sample", fontsize="small")
     panel.set_ylabel(ordered[0].extras.get("unit", ""), fontsize="small")
     panel.tick_params(labelsize="small")
+
+
+def separation_curves(records: Sequence[Record]) -> dict[str, Figure]:
+    """AUROC against the rows of a sample: a panel for each pair, a line for each distance that has several sizes.
+
+    Args:
+        records: In the order of the plan.
+    """
+    found = measured(records, "separation")
+    lines: dict[tuple[str, str], list[Record]] = {}
+    for r in found:
+        lines.setdefault((pair_of(r), distance_of(r)), []).append(r)
+    lines = {key: mine for key, mine in lines.items() if len(mine) > 1}
+    pairs = in_order(pair for pair, _ in lines)
+    if not pairs:
+        return {}
+    looks = styles(name for _, name in lines)
+    figure, axes = panels(len(pairs), width=3.9, height=3.0)
+    for panel, pair in zip(axes, pairs, strict=True):
+        for (_, name), mine in ((key, mine) for key, mine in lines.items() if key[0] == pair):
+            ordered = sorted(mine, key=lambda r: parameter(r, "rows"))
+            colour, marker = looks[name]
+            sizes = [parameter(r, "rows") for r in ordered]
+            panel.plot(
+                sizes, [r.value or 0.0 for r in ordered], color=colour, marker=marker, markersize=4, linewidth=1.1, label=name
+            )
+        rows = [parameter(r, "rows") for r in found if pair_of(r) == pair]
+        panel.axhline(0.5, color=GREY, linewidth=0.8)
+        panel.set_ylim(0.25, 1.03)
+        panel.set_xscale("log")
+        log_ticks(panel.xaxis, min(rows), max(rows))
+        panel.set_title(shorter(pair, 34), fontsize="medium")
+        panel.set_xlabel("rows of a sample", fontsize="small")
+        panel.set_ylabel("AUROC", fontsize="small")
+        panel.tick_params(labelsize="small")
+    figure.suptitle("Which samples are told apart; grey: chance")
+    legend_below(figure, axes)
+    return {"separation_curves": figure}

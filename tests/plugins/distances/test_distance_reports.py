@@ -26,7 +26,7 @@ from lipbench_distances.reports.cost import cost, seconds
 from lipbench_distances.reports.looks import mosaics, styles
 from lipbench_distances.reports.matching import flows, left_undone
 from lipbench_distances.reports.sanity import sanity
-from lipbench_distances.reports.separation import sampling, separation
+from lipbench_distances.reports.separation import sampling, separation, separation_curves
 
 from lipbench.api import Metric, Record, Table
 
@@ -157,8 +157,9 @@ def test_plots_are_drawn(records: list[Record]) -> None:
         **flows(records),
         **cost(records),
         **bias(records),
+        **separation_curves(records),
     }
-    assert set(figures) == {"mosaics", "sampling-X-Y", "triangles", "flows-X-Y", "cost", "bias"}
+    assert set(figures) == {"mosaics", "sampling-X-Y", "triangles", "flows-X-Y", "cost", "bias", "separation_curves"}
     for figure in figures.values():
         figure.draw_without_rendering()
     assert len(figures["triangles"].axes) == 3
@@ -176,4 +177,4 @@ def test_reports_of_nothing_are_empty() -> None:
     assert list(sanity([])) == []
     for table in (axioms([]), separation([]), biases([]), left_undone([]), seconds([])):
         assert (list(table.columns), list(table.rows)) == ([], [])
-    assert [f([]) for f in (mosaics, sampling, triangles, flows, cost, styles, bias)] == [{}] * 7
+    assert [f([]) for f in (mosaics, sampling, triangles, flows, cost, styles, bias, separation_curves)] == [{}] * 8

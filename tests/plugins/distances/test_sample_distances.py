@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import ot
@@ -22,12 +23,21 @@ from scipy.stats import energy_distance, wasserstein_distance
 from sklearn.metrics.pairwise import laplacian_kernel, polynomial_kernel, rbf_kernel
 from torchmetrics.image.kid import poly_mmd
 
+from lipbench.api import InvalidInput
+
 ALL: list[Distance] = [
     GramLoss(), MeanCovariance(), GaussianW2(), Wasserstein(order=1), Wasserstein(), Sinkhorn(), SlicedWasserstein(),
     SlicedWasserstein(order=1), KernelMMD(), KernelMMD(kernel="laplace"), KernelMMD(bandwidth=None),
     KernelMMD(kernel="cubic", estimator="u"), Energy(), Energy(squared=True),
 ]  # fmt: skip
 NAMES = [f"{type(d).__name__}{i}" for i, d in enumerate(ALL)]
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ot", None)
+    x = random_rows(5, 2)
+    with pytest.raises(InvalidInput, match=r"POT: pip install 'lipbench\[transport\]'"):
+        Wasserstein().between(x, x, CTX)
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -169,6 +179,14 @@ def test_the_gaussian_distance_of_moments_is_below_exact_transport() -> None:
     for seed in range(20):
         x, y = random_rows(40, 3, seed=seed), random_rows(40, 3, seed=seed + 100, shift=0.2)
         assert float(GaussianW2().between(x, y, CTX)) <= float(Wasserstein().between(x, y, CTX)) + 1e-9
+
+
+def test_two_samples_of_one_distribution_are_further_apart_in_exact_transport_than_in_its_formula() -> None:
+    x, again = (
+        gaussian(torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)).draw(200, rng(i)) for i in (0, 1)
+    )
+    exact, formula = (float(d.between(x, again, CTX)) for d in (Wasserstein(), GaussianW2()))
+    assert exact > 2 * formula
 
 
 def test_signs_and_a_gaussian_of_equal_moments_are_apart_in_exact_transport_alone() -> None:
