@@ -44,9 +44,6 @@ class Distribution:
 class Pair(Method):
     """Two distributions to be told apart, or a family that such pairs are drawn from."""
 
-    fixed: ClassVar[bool] = False
-    """True where every draw gives the same pair."""
-
     @abstractmethod
     def pick(self, rng: np.random.Generator) -> tuple[Distribution, Distribution]:
         """A pair of the family."""

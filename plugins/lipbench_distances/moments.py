@@ -66,15 +66,3 @@ def gaussian_w2_published(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tens
 
 def _rounded(values: Tensor) -> Tensor:
     return torch.round(values, decimals=5)
-
-
-def transport_map(cov1: Tensor, cov2: Tensor) -> Tensor:
-    """The symmetric S with S C1 S = C2: x -> m2 + S (x - m1) carries one Gaussian to the other at the least cost.
-
-    Args:
-        cov1: (d, d), of full rank.
-        cov2: (d, d).
-    """
-    half = root(cov1)
-    inverse = torch.linalg.inv(half)
-    return inverse @ root(half @ cov2 @ half) @ inverse

@@ -52,8 +52,6 @@ class Marron(Pair):
     Source: V. Marron, Theory (Style Transfer as Optimal Transport), 2017, cells 1 to 5.
     """
 
-    fixed = True
-
     def __init__(self, *, first: Name = "X", second: Name = "Y") -> None:
         self.first, self.second = first, second
 

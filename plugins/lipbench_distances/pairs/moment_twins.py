@@ -23,8 +23,6 @@ class SameMoments(Pair):
         d: Features.
     """
 
-    fixed = True
-
     def __init__(self, *, d: Annotated[int, Field(ge=1)] = 3) -> None:
         self.d = d
 

@@ -33,8 +33,6 @@ class Photographs(Pair):
     Licences: `lipbench show natural_images`.
     """
 
-    fixed = True
-
     def __init__(
         self,
         *,
