@@ -29,6 +29,7 @@ PAGES = [
     "README.md", "docs/architecture.md", "docs/ci.md", "docs/leaderboards.md", "docs/plugins.md", "docs/scaling.md", "docs/shared.md",
     "docs/testing.md", "docs/watching.md",
     "docs/suites/lipschitz.md", "docs/suites/linear_map.md", "docs/suites/diffusion_ood.md",
+    "docs/suites/distribution_distances.md",
 ]  # fmt: skip
 COMING = {"docs/images/leaderboard.svg"}
 """Files that pages may link to before they are there."""
@@ -218,11 +219,17 @@ def _first_columns(page: str, head: str) -> set[str]:
         ("docs/shared.md", "basics", "attack", "method"),
         ("docs/suites/lipschitz.md", "lipschitz", "estimator", "metric"),
         ("docs/suites/lipschitz.md", "lipschitz", "network", "model"),
+        ("docs/suites/distribution_distances.md", "distances", "metric", "metric"),
     ],
 )
 def test_component_lists_are_complete(page: str, plugin: str, head: str, kind: Any, registry: Registry) -> None:
     listed, known = _first_columns(page, head), {r.component.name for r in registry.all(kind)}
     assert {r.component.name for r in registry.all(kind) if r.plugin.name == plugin} <= listed <= known
+
+
+def test_the_page_of_distances_names_every_pair_and_distance(registry: Registry) -> None:
+    listed = {name for head in ("pair", "distance") for name in _first_columns("docs/suites/distribution_distances.md", head)}
+    assert {r.component.name for r in registry.all("method") if r.plugin.name == "distances"} == listed
 
 
 def test_the_linear_map_page_names_all_of_its_metrics(registry: Registry) -> None:

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Distances between distributions: axioms, separating power, sampling error, gradients and cost, and a style transfer."""

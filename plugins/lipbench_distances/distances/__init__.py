@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Distances between two samples, from POT and torch."""
