@@ -10,7 +10,7 @@ import numpy as np
 from lipbench.api import InvalidInput
 
 from .network import ReluNet
-from .programs import Program, polyhedron, twins
+from .programs import Implied, polyhedron, twins
 
 MARGIN = 1e-7
 """A row of norm 1 counts where leaving it out lets its value grow by more than this."""
@@ -36,17 +36,14 @@ def active_bits(net: ReluNet, x: np.ndarray, rng: np.random.Generator, *, rays: 
     """The units that carry a facet of the cell of x.
 
     The cell is looked at from x. Where the first layer has full row rank its units that are off carry a facet in any case, and
-    the others together are coordinates in which all deeper rows are written; else the row space of the first layer is. What is
-    left is the redundancy removal of Clarkson: a row is tested against the facets found so far only, and where it passes, the
-    ray through the point that passed it meets a facet, which joins them.
+    the others together are coordinates in which all deeper rows are written; else the row space of the first layer is. Rays
+    from x find some facets; each other row has a linear program, in the form in which it is smallest (`Implied`).
 
     Args:
         net: The network.
         x: (m,) a point.
         rng: Directions of the rays that look for facets first.
         rays: How many of these.
-
-    Source: K. L. Clarkson, More output-sensitive geometric algorithms, FOCS 1994; elimination of the first layer: our own.
     """
     bits = net.bits(x[None])
     _, singular, right = np.linalg.svd(net.weights[0], full_matrices=False)
@@ -98,23 +95,13 @@ def irredundant(rows: np.ndarray, slack: np.ndarray, rng: np.random.Generator, r
     a, s = rows[own], slack[own]
     facet = np.zeros(len(own), dtype=bool)
     facet[_hits(a, s, np.concatenate([a, rng.standard_normal((rays, a.shape[1]))]))] = True
-    shot, programs = int(facet.sum()), 0
-    program = Program(a, np.where(facet, s, np.inf), np.zeros(a.shape[1]))
-    for i in np.flatnonzero(~facet):
-        program.cost(a[i])
-        while not facet[i]:
-            program.bound(i, s[i] + 1)
-            solved = program.solve()
-            programs += 1
-            if solved is None or solved[0] <= s[i] + MARGIN:
-                program.bound(i, np.inf)
-                break
-            j = _first_hit(a, s, solved[1], facet, int(i))
-            facet[j] = True
-            program.bound(j, s[j])
+    shot, left = int(facet.sum()), np.flatnonzero(~facet)
+    implied = Implied(a, s)
+    for i in left:
+        facet[i] = not implied.ask(int(i), MARGIN)
     found = np.zeros(len(rows), dtype=bool)
     found[own] = facet
-    return found[first], programs, shot
+    return found[first], len(left), shot
 
 
 def _hits(a: np.ndarray, s: np.ndarray, ways: np.ndarray) -> np.ndarray:
@@ -129,12 +116,3 @@ def _hits(a: np.ndarray, s: np.ndarray, ways: np.ndarray) -> np.ndarray:
         alone = ((times <= best * (1 + 1e-9) + 1e-12).sum(axis=1) == 1) & np.isfinite(best[:, 0])
         found.append(nearest[alone])
     return np.unique(np.concatenate(found))
-
-
-def _first_hit(a: np.ndarray, s: np.ndarray, point: np.ndarray, facet: np.ndarray, row: int) -> int:
-    """The row that the ray from 0 through a point beyond `row` meets first, of those that are not known."""
-    speed = a @ point
-    with np.errstate(divide="ignore", invalid="ignore"):
-        times = np.where((speed > 0) & ~facet, s / speed, np.inf)
-    j = int(times.argmin())
-    return row if times[row] <= times[j] * (1 + 1e-12) else j
