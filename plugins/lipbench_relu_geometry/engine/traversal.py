@@ -103,8 +103,11 @@ def _doors(net: ReluNet, bits: np.ndarray, sides: np.ndarray, reach: np.ndarray)
         program = Program(matrix, np.append(bound, 1.0), cost)
         program.bound(int(i), float(c[i]), float(c[i]))
         solved = program.solve()
-        if solved is not None and solved[0] > THIN:
-            found.append((kept[first == i], solved[1][:m] + STEP * min(1.0, solved[0]) * a[i]))
+        if solved is None or solved[0] <= THIN:
+            continue
+        beyond = solved[1][:m] + STEP * min(1.0, solved[0]) * a[i]
+        if bool((sides @ beyond < reach).all()):  # a facet in a side of the box leads nowhere
+            found.append((kept[first == i], beyond))
     return found
 
 
