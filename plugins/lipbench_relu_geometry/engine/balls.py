@@ -38,7 +38,7 @@ def chebyshev(rows: np.ndarray, bounds: np.ndarray, low: float | None = None, hi
     cost = np.zeros(m + 1)
     cost[m] = 1.0
     solved = Program(np.column_stack([a, np.ones(len(a))]), c, cost).solve()
-    if solved is None:
+    if solved is None or solved[0] < -1e-9:
         raise InvalidInput("there is no point in this polyhedron")
     centre = solved[1][:m]
     slack = c - a @ centre  # measured at the centre itself, so that the solver's tolerance has no part in it

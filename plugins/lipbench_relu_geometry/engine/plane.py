@@ -137,6 +137,7 @@ def decompose(
     frame = np.column_stack([scale * np.eye(2), centre])
     first = _Part(layer=0, rings=rings, net=owner, lines=frame[None], parent=np.zeros(len(rings), dtype=np.int64), bits=())
     ends, coincident = _descend(first, weights, biases, limit)
+    coincident += sum(_twins(w) for w in np.concatenate([weights[0], biases[0][:, :, None]], axis=2)) if window is None else 0
     return _collected(ends, nets[0], centre, scale, coincident, seams=bool((rings.labels == _SEAM).any()))
 
 
@@ -193,10 +194,9 @@ def _packed(bits: tuple[np.ndarray, ...], widths: list[int], count: int) -> np.n
 
 
 def unit_or_zero(lines: np.ndarray) -> np.ndarray:
-    """Lines of norm 1; what is constant stays without a line."""
-    flat = (lines[..., :2] == 0).all(axis=-1)
+    """Lines of norm 1, or 0. What is constant is a multiple of the line at infinity, which crosses no polygon."""
     size = np.sqrt((lines * lines).sum(axis=-1))
-    size[flat | (size == 0)] = np.inf
+    size[size == 0] = np.inf
     return lines / size[..., None]
 
 
@@ -322,6 +322,14 @@ def _first(labels: np.ndarray, normals: np.ndarray, i: int | np.integer) -> int:
     """The first unit on the line of unit i."""
     same = np.minimum(np.abs(normals - normals[i]).max(axis=1), np.abs(normals + normals[i]).max(axis=1)) <= 1e-12
     return int(labels[int(same.argmax())])
+
+
+def _twins(lines: np.ndarray) -> int:
+    """Lines of the first layer that are an earlier one: the four quarters may have been cut along them already."""
+    steep = np.sqrt((lines[:, :2] ** 2).sum(axis=1))
+    live = steep > 0
+    normals, labels = lines[live] / steep[live, None], np.flatnonzero(live)
+    return sum(_first(labels, normals, i) != labels[i] for i in range(len(labels)))
 
 
 def _angles(one: np.ndarray, two: np.ndarray, label_one: int, label_two: int) -> Rings:
