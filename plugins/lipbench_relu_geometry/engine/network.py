@@ -99,7 +99,8 @@ class ReluNet:
         count = len(bits)
         slope = np.broadcast_to(np.eye(self.inputs), (count, self.inputs, self.inputs))
         offset = np.zeros((count, self.inputs))
-        slopes, offsets = [], []
+        slopes: list[np.ndarray] = []
+        offsets: list[np.ndarray] = []
         for w, b, on in zip(self.weights[:-1], self.biases[:-1], self.layers_of(bits), strict=True):
             # The first layer is the same for all; later ones are products of the rows that are on.
             slope = w @ slope if slopes else np.broadcast_to(w, (count, *w.shape))

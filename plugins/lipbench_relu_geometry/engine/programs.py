@@ -24,7 +24,7 @@ def _solver() -> Any:
         raise InvalidInput("linear programs need the package highspy: pip install 'lipbench[geometry]'")
     import highspy
 
-    class Silent(highspy.Highs):  # type: ignore[misc]
+    class Silent(highspy.Highs):
         """Registers its callbacks after it was silenced: that prints a banner otherwise."""
 
         def enableCallbacks(self) -> None:  # noqa: N802  (the library's name)
