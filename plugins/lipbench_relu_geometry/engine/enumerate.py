@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -77,7 +77,7 @@ class CellComplex:
     def faults(self, net: ReluNet) -> list[str]:
         """What cannot be: facets without a partner, a graph in pieces, neighbours of one parity, points with other bits."""
         edges, lone = self.neighbours()
-        wrong = [f"{lone} facets have no partner"] if lone and not self.nongeneric else []
+        wrong = [f"{lone} facets have no partner"] if lone and self.engine == "vertices" else []
         parts = int(connected_components(_graph(edges, len(self)), directed=False)[0])
         wrong += [f"the dual graph has {parts} parts"] if parts > 1 and not (self.nongeneric and self.edges is None) else []
         if not self.nongeneric:
@@ -135,16 +135,18 @@ def _by_polygons(net: ReluNet, low: float | None, high: float | None, limit: int
     inner = None
     if len(found.rings) == len(found) and bool((centres[:, 2] > 0).all()):
         inner = found.centre + found.scale * centres[:, :2] / centres[:, 2:]
-    return CellComplex(
+    cells = CellComplex(
         engine="polygons",
         packed=found.packed,
         active=found.active,
         bounded=found.bounded,
         inner=inner,
-        nongeneric=found.coincident,
+        nongeneric=int(found.coincident),
         edges=None,
         units=net.units,
     )
+    # Beyond an edge that several units share not one bit changes, so that no neighbour has the other value of one bit alone.
+    return replace(cells, nongeneric=cells.nongeneric + cells.neighbours()[1])
 
 
 def _by_vertices(net: ReluNet, low: float | None, high: float | None, limit: int) -> CellComplex:

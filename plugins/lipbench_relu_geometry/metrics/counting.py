@@ -222,12 +222,13 @@ def _keys(found: CellComplex) -> set[bytes]:
 def _brute_force(net: ReluNet, low: float | None, high: float | None) -> set[bytes]:
     """All bit vectors that hold a ball."""
     patterns = np.array(list(product((0, 1), repeat=net.units)), dtype=np.uint8)
-    cells, m, found = net.cells(patterns), net.inputs, set()
+    cells, found = net.cells(patterns), set()
     # Far enough to reach into every cell of the small networks that this is for, and a box so that there is a largest ball.
     a, b = (-1e6, 1e6) if low is None or high is None else (low, high)
     for i, bits in enumerate(patterns):
-        size = np.abs(cells.rows[i]).sum(axis=1)
-        if bool((cells.bounds[i][size < 1e-12] < 0).any()) or (m > 0 and _empty(cells.rows[i], cells.bounds[i], a, b)):
+        flat = np.abs(cells.rows[i]).sum(axis=1) < 1e-12
+        level = np.where(bits[flat] > 0, cells.bounds[i][flat] > 0, cells.bounds[i][flat] >= 0)  # a constant 0 is off
+        if not bool(level.all()) or _empty(cells.rows[i], cells.bounds[i], a, b):
             continue
         found.add(np.packbits(bits).tobytes())
     return found

@@ -37,7 +37,8 @@ def brute_force(net: ReluNet) -> set[bytes]:
         cell = net.cells(bits)
         a, c = cell.rows[0], cell.bounds[0]
         size = np.linalg.norm(a, axis=1)
-        if (c[size < 1e-12] < 0).any():
+        flat = size < 1e-12
+        if not np.where(bits[0, flat] > 0, c[flat] > 0, c[flat] >= 0).all():  # a constant 0 is off
             continue
         solved = linprog(
             [0.0] * net.inputs + [-1.0],

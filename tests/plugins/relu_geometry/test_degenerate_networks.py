@@ -37,8 +37,13 @@ def test_hyperplanes_that_are_nearly_one() -> None:
 
 def test_networks_without_biases() -> None:
     net = without_biases()
-    assert len(enumerate_cells(net, engine="polygons")) == 6
-    assert len(enumerate_cells(net, engine="traversal")) == 6
+    truth = brute_force(net)
+    assert len(truth) == 6
+    for engine in ("polygons", "traversal"):
+        found = enumerate_cells(net, engine=engine)  # type: ignore[arg-type]
+        assert keys(found.bits()) == truth
+        assert found.nongeneric > 0
+        assert found.faults(net) == []
     assert {len(published(net, s)) for s in np.random.default_rng(0).standard_normal((8, 2))} <= {4, 5}
     one_layer = net_of([(np.random.default_rng(0).standard_normal((4, 2)), np.zeros(4)), (np.ones((1, 4)), np.zeros(1))])
     assert len(enumerate_cells(one_layer)) == 8
