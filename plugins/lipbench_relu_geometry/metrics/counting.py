@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import spearmanr
 
-from lipbench.api import Context, Metric, NotApplicable, Value
+from lipbench.api import Context, InvalidInput, Metric, NotApplicable, Value
 
 from ..engine.balls import chebyshev
 from ..engine.enumerate import CellComplex, enumerate_cells
@@ -20,7 +20,7 @@ from ..engine.plane import Plane, box, decompose
 from ..engine.traversal import published
 from ..engine.vertices import NotGeneric
 from ..task import Geometry
-from .values import mean_value
+from .values import mean_value, share
 
 _BRUTE = 10
 """Most units whose bit vectors are all tried."""
@@ -142,11 +142,22 @@ class MeanFacets(Metric):
 
 
 class FitError(Metric):
-    """Mean square error of replicas on their validation rows."""
+    """Mean square error of replicas on their validation rows.
+
+    Args:
+        learned: Only those that learned something, see `failed_fits`.
+    """
+
+    def __init__(self, *, learned: bool = False) -> None:
+        self.learned = learned
 
     def compute(self, evidence: Geometry, ctx: Context) -> Value:
         """Mean over replicas, lower is better."""
         errors = _errors(evidence, "fit_error")
+        if self.learned:
+            errors = errors[~_failed(evidence, errors)]
+        if not len(errors):
+            raise NotApplicable("no replica learned anything; use more epochs or another lr:")
         return mean_value(errors, unit="MSE", of="replicas", direction="lower", errors=errors.tolist())
 
 
@@ -158,24 +169,30 @@ class FailedFits(Metric):
 
     def compute(self, evidence: Geometry, ctx: Context) -> Value:
         """In [0, 1], lower is better."""
-        from .values import share
-
         errors = _errors(evidence, "failed_fits")
-        x = evidence.x
-        variance = float(((x * x).sum(axis=1)).var())
-        return share(errors >= variance / 2, unit="share", direction="lower", variance=variance)
+        return share(_failed(evidence, errors), unit="share", direction="lower")
 
 
 class RegionsAndError(Metric):
     """Rank correlation of cells and error over the replicas of one architecture; negative where more cells fit better.
 
     Between architectures cells and parameters grow together, so that only within one the claim can be seen.
+
+    Args:
+        where: Cells of the `whole` plane, or those in the `box` of the data.
+        learned: Only replicas that learned something, see `failed_fits`: the others have few cells and large errors.
     """
+
+    def __init__(self, *, where: Where = "box", learned: bool = True) -> None:
+        self.where, self.learned = where, learned
 
     def compute(self, evidence: Geometry, ctx: Context) -> Value:
         """Spearman's rho, with the p-value in the extras."""
         errors = _errors(evidence, "regions_and_error")
-        counts = _counts(evidence, "box")
+        counts = _counts(evidence, self.where)
+        if self.learned:
+            kept = ~_failed(evidence, errors)
+            errors, counts = errors[kept], counts[kept]
         if len(errors) < 4 or len(np.unique(counts)) < 2:
             raise NotApplicable("regions_and_error needs at least 4 replicas with different numbers of cells")
         rho, p = spearmanr(counts, errors)
@@ -186,6 +203,12 @@ def _errors(evidence: Geometry, who: str) -> np.ndarray:
     if evidence.errors is None:
         raise NotApplicable(f"{who} needs replicas that were trained; use network: relu_replicas")
     return evidence.errors
+
+
+def _failed(evidence: Geometry, errors: np.ndarray) -> np.ndarray:
+    """(R,) errors of at least half the variance of the function on the points."""
+    failed: np.ndarray = errors >= (evidence.x**2).sum(axis=1).var() / 2
+    return failed
 
 
 def _ends(evidence: Geometry, where: str) -> tuple[float | None, float | None]:
@@ -235,8 +258,6 @@ def _brute_force(net: ReluNet, low: float | None, high: float | None) -> set[byt
 
 
 def _empty(rows: np.ndarray, bounds: np.ndarray, low: float, high: float) -> bool:
-    from lipbench.api import InvalidInput
-
     try:
         return chebyshev(rows, bounds, low, high).radius <= 1e-8
     except InvalidInput:

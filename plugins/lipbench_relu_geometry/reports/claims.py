@@ -33,9 +33,15 @@ def _networks(records: Sequence[Record]) -> list[str]:
 
 
 def _fit(records: Sequence[Record]) -> list[tuple[str, ...]]:
-    found = list(good(records, "regions_and_error"))
+    found = list(good(records, "regions_and_error", where="box"))
+    whole = list(good(records, "regions_and_error", where="whole"))
     return [
-        ("more cells, better fit", name, f"rank correlation {written(average(mine), 2)}", "same parameters")
+        (
+            "more cells, better fit",
+            name,
+            f"rank correlation {written(average(mine), 2)} with cells in the box",
+            f"{written(average([r for r in whole if r.roles['network'] == name]), 2)} with all cells",
+        )
         for name in _networks(found)
         if (mine := [r for r in found if r.roles["network"] == name])
     ]
@@ -58,7 +64,9 @@ def _nearest(records: Sequence[Record]) -> list[tuple[str, ...]]:
             if share("hamming") is None:
                 continue
             control = f"Euclid {written(share('euclid'))}, last layer {written(share('penultimate'))}"
-            rows.append((f"bits find the class better than Euclid, {split}", name, f"bits {written(share('hamming'))}", control))
+            rows.append(
+                (f"bits find the class better than Euclid, {split}", name, f"bits {written(share('hamming'))}", control)
+            )
     return rows
 
 

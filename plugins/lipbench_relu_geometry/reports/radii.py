@@ -32,7 +32,9 @@ def radii(records: Sequence[Record]) -> dict[str, Figure]:
     for panel, ((name, unit), kinds) in zip(axes, found.items(), strict=True):
         for kind, values in kinds.items():
             ordered = sorted(values)
-            panel.step(ordered, [(i + 1) / len(ordered) for i in range(len(ordered))], where="post", color=marks[kind][0], label=kind)
+            panel.step(
+                ordered, [(i + 1) / len(ordered) for i in range(len(ordered))], where="post", color=marks[kind][0], label=kind
+            )
         low, high = (float(v) for v in unit.split("[")[1].split("]")[0].split(","))
         largest = max(v for values in kinds.values() for v in values)
         if largest > 0.6 * (high - low) / 2:

@@ -56,7 +56,9 @@ def regions_against_units(records: Sequence[Record], published: Sequence[Mapping
         )
         panel.annotate(name, (place, max(counts)), xytext=(0, 4), textcoords="offset points", ha="center", fontsize="small")
         if name in theirs:
-            panel.plot(place, theirs[name], "D", color=ORANGE, markeredgecolor=BLACK, markersize=7, label="published mean", zorder=4)
+            panel.plot(
+                place, theirs[name], "D", color=ORANGE, markeredgecolor=BLACK, markersize=7, label="published mean", zorder=4
+            )
     panel.set_xscale("log")
     panel.set_yscale("log")
     log_ticks(panel.xaxis, units[0], units[-1] * 1.1)
