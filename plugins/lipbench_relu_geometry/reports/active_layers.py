@@ -31,7 +31,7 @@ def active_layers(records: Sequence[Record]) -> dict[str, Figure]:
 
     figure = Figure(figsize=(max(6.0, 1.3 * len(found) + 2), 5.5), layout="constrained")
     panel = figure.subplots()
-    for k, (name, mine) in enumerate(found.items()):
+    for k, mine in enumerate(found.values()):
         bottom = 0.0
         for layer in range(len(mine[0].extras["layers"])):
             height = sum(r.extras["layers"][layer] for r in mine) / len(mine)

@@ -48,7 +48,7 @@ def _fit(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def _nearest(records: Sequence[Record]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in _networks(list(good(records, "nearest_agreement", by="hamming", count="agree"))):
         for split in ("train", "test"):
 
@@ -71,7 +71,7 @@ def _nearest(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def _attacks(records: Sequence[Record]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for uses, words, params in (
         ("probe_auroc", "attacked points cross more units", {}),
         ("radius_auroc", "attacked points sit in smaller cells", {"by": "ball"}),
