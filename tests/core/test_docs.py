@@ -27,7 +27,7 @@ from lipbench.suite.yamltree import parse_yaml
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md", "docs/architecture.md", "docs/plugins.md", "docs/scaling.md", "docs/shared.md", "docs/watching.md",
-    "docs/suites/lipschitz.md", "docs/suites/linear_map.md", "docs/suites/diffusion_ood.md",
+    "docs/suites/lipschitz.md", "docs/suites/linear_map.md", "docs/suites/diffusion_ood.md", "docs/suites/relu_geometry.md",
 ]  # fmt: skip
 COMING = {"docs/images/leaderboard.svg"}
 """Files that pages may link to before they are there."""
