@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from pydantic import Field
 from lipbench.api import Context, InvalidInput, Metric, NotApplicable, Value
 
 from ..engine.network import ReluNet
-from ..engine.plane import Plane, box, decompose
+from ..engine.plane import Plane, box, decompose, unit_or_zero
+from ..engine.polygons import cut, joined
 from ..task import Geometry
 
 MAX_NUMBERS = 30_000
@@ -65,10 +67,9 @@ class SliceMap(Metric):
         corners = (evidence.x[rows] - origin) @ ways.T
         room = self.margin * np.ptp(corners, axis=0).max()
         plane = decompose([net.on_plane(origin, ways)], box(corners.min(axis=0) - room, corners.max(axis=0) + room))
-        classes_of = _argmax(plane)
         extras = {"corners": _short(corners), "classes": [int(c) for c in classes], **drawn(plane, None)}
         if extras.get("polygons"):
-            extras["winner"] = classes_of
+            extras["class_polygons"], extras["class_of"] = _classes(plane)
         return Value(value=float(len(plane)), direction="none", unit="cells", extras=extras)
 
 
@@ -115,11 +116,22 @@ def _zero_set(polygons: list[np.ndarray], slope: np.ndarray, offset: np.ndarray)
     return found
 
 
-def _argmax(plane: Plane) -> list[int]:
-    """The class of the network in the middle of each polygon."""
-    middle = np.stack([p.mean(axis=0) for p in plane.polygons()])
-    value = (plane.slope @ middle[:, :, None])[:, :, 0] + plane.offset
-    return [int(c) for c in value.argmax(axis=1)]
+def _classes(plane: Plane) -> tuple[list[list[float]], list[int]]:
+    """Polygons on which one output is the largest, exact: cells are cut where outputs are equal, if one wins not all corners."""
+    rings, n = plane.rings, plane.slope.shape[1]
+    maps = np.concatenate([plane.scale * plane.slope, (plane.offset + plane.slope @ plane.centre)[:, :, None]], axis=2)
+    corners = np.einsum("vnk,vk->vn", maps[rings.owners], rings.points).argmax(axis=1)
+    mixed = np.minimum.reduceat(corners, rings.starts) != np.maximum.reduceat(corners, rings.starts)
+    whole, split = np.flatnonzero(~mixed), np.flatnonzero(mixed)
+    parts, classes = [rings.take(whole)], corners[rings.starts[whole]].tolist()
+    i, j = np.triu_indices(n, 1)
+    found = cut(rings.take(split), unit_or_zero(maps[split][:, i] - maps[split][:, j]), 0, MAX_NUMBERS)
+    if len(split) and found is not None:
+        parts.append(found.rings)
+        values = (maps[split][found.parent] @ found.rings.centres()[:, :, None])[:, :, 0]
+        classes += values.argmax(axis=1).tolist()
+    shown = replace(plane, rings=joined(parts))
+    return [_short(p.ravel()) for p in shown.polygons()], [int(c) for c in classes]
 
 
 def _short(values: np.ndarray) -> Any:

@@ -43,6 +43,7 @@ def active_layers(records: Sequence[Record]) -> dict[str, Figure]:
     panel.set_xticks(range(len(found)), [shorter(n, 14) for n in found])
     panel.set_ylabel("units")
     unique = dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    unique["not active"] = unique.pop("not active")  # last, whatever the depth of the first network
     panel.legend(list(unique.values()), list(unique), frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     figure.suptitle("Units that carry a facet of a point's cell, by layer")
     return {"active_layers": figure}

@@ -54,7 +54,9 @@ def regions_against_units(records: Sequence[Record], published: Sequence[Mapping
             flierprops={"markersize": 3},
             manage_ticks=False,
         )
-        panel.annotate(name, (place, max(counts)), xytext=(0, 4), textcoords="offset points", ha="center", fontsize="small")
+        panel.annotate(
+            name, (place, max(counts)), xytext=(0, 4), textcoords="offset points", ha="left", rotation=55, fontsize="small"
+        )
         if name in theirs:
             panel.plot(
                 place, theirs[name], "D", color=ORANGE, markeredgecolor=BLACK, markersize=7, label="published mean", zorder=4
@@ -67,5 +69,5 @@ def regions_against_units(records: Sequence[Record], published: Sequence[Mapping
     handles, labels = panel.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     panel.legend(list(unique.values()), list(unique), loc="upper left", frameon=False)
-    figure.suptitle("Cells against units: depth adds no exponential growth")
+    figure.suptitle("Cells of the whole plane against units, over replicas")
     return {"regions_against_units": figure}

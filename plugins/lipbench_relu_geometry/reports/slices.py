@@ -39,13 +39,13 @@ def slices(records: Sequence[Record]) -> dict[str, Figure]:
 def _figure(page: Sequence[Record]) -> Figure:
     figure, axes = panels(2 * len(page), width=5.6, height=5.2, across=2)
     for k, r in enumerate(page):
-        for panel, colour, cmap, words in (
-            (axes[2 * k], r.extras["colour"], "turbo", f"{r.value:.0f} cells"),
-            (axes[2 * k + 1], r.extras["winner"], "tab10", "class of the network"),
+        for panel, shapes, colour, cmap, words in (
+            (axes[2 * k], r.extras["polygons"], r.extras["colour"], "turbo", f"{r.value:.0f} cells"),
+            (axes[2 * k + 1], r.extras["class_polygons"], r.extras["class_of"], "tab10", "class of the network"),
         ):
-            polygons(panel, r.extras["polygons"], colour, cmap)
+            polygons(panel, shapes, colour, cmap)
             if cmap == "tab10":
-                panel.collections[0].set_clim(-0.5, 9.5)
+                panel.collections[0].set(clim=(-0.5, 9.5), edgecolor="face")
             for (x, y), label in zip(r.extras["corners"], r.extras["classes"], strict=True):
                 panel.plot(x, y, "o", color="white", markeredgecolor=BLACK, markersize=17)
                 panel.text(x, y, str(label), ha="center", va="center", fontsize="medium", fontweight="bold")

@@ -166,3 +166,23 @@ def test_the_engines_agree_in_a_box(seed: int, m: int, widths: list[int]) -> Non
     assert keys(found.bits()) >= keys(net.bits(np.random.default_rng(seed).uniform(-1, 1, (200, m))))
     if m == 2:
         assert keys(found.bits()) == keys(enumerate_cells(net, -1, 1, engine="vertices").bits())
+
+
+def test_classes_on_a_plane_are_those_of_the_network_everywhere() -> None:
+    from lipbench_relu_geometry.metrics.pictures import _classes
+
+    net, r = normal_net((6, 8, 8, 4), 0), np.random.default_rng(0)
+    plane = net.on_plane(r.standard_normal(6), r.standard_normal((2, 6)))
+    found = decompose([plane], box([-2, -2], [2, 2]))
+    shapes, classes = _classes(found)
+    area = 0.0
+    for shape, c in zip(shapes, classes, strict=True):
+        p = np.array(shape).reshape(-1, 2)
+        weights = r.dirichlet(np.full(len(p), 2.0), 5)
+        q = np.roll(p, -1, axis=0)
+        size = abs((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()) / 2
+        area += size
+        if size > 1e-4:  # corners are rounded to five digits
+            assert set(plane(weights @ p).argmax(1).tolist()) == {c}
+    assert area == pytest.approx(16, abs=1e-3)
+    assert len(set(classes)) > 1
