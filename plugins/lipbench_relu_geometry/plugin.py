@@ -30,6 +30,7 @@ _METRICS = {
     "radius_auroc": ("sizes:RadiusAuroc", "attacked against clean points by the size of their cell"),
     "facet_distance": ("sizes:FacetDistance", "distance of a point from the nearest facet"),
     "cell_map": ("pictures:CellMap", "the cells of a planar network as a picture"),
+    "cell_evolution": ("pictures:CellEvolution", "the cells of a planar network while it learns"),
     "slice_map": ("pictures:SliceMap", "the cells on a plane through three points of different classes"),
 }
 _MODELS = {
@@ -68,6 +69,7 @@ def lipbench_reports() -> Iterable[Report]:
         ("audit", "sanity", "counts and crossings that cannot be right"),
         ("table", "claims", "what the source claims, beside what was measured and its controls"),
         ("plot", "cell_maps", "cells of planar networks with the zero set, and their affine maps as points"),
+        ("plot", "evolution", "cells of planar networks while they learn"),
         ("plot", "slices", "cells on a plane through three images"),
         ("plot", "regions_against_units", "cells against the number of units"),
         ("plot", "probe_curves", "bits that change against the distance of the probe"),

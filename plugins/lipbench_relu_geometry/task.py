@@ -49,6 +49,8 @@ class Geometry:
     attacked: bool
     errors: np.ndarray | None
     """(R,) mean square errors of replicas on their validation rows."""
+    past: tuple[tuple[int, tuple[ReluNet, ...]], ...]
+    """Epochs and the replicas after them, where these were kept."""
     rng: Callable[[str], np.random.Generator]
     """Draws that metrics of one job share, by the name of the stream."""
     kept: dict[Any, Any] = field(default_factory=dict)
@@ -121,6 +123,7 @@ class ReluGeometry(Task):
             split=self.split,
             attacked=attacked,
             errors=network.errors.numpy() if isinstance(network, ReluReplicas) and network.epochs else None,
+            past=network.past() if isinstance(network, ReluReplicas) else (),
             rng=ctx.rng,
         )
 

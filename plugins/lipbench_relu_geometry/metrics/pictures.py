@@ -15,6 +15,7 @@ from ..engine.network import ReluNet
 from ..engine.plane import Plane, box, decompose, unit_or_zero
 from ..engine.polygons import cut, joined
 from ..task import Geometry
+from .values import mean_value
 
 MAX_NUMBERS = 30_000
 """Numbers of polygons that a record takes; a larger picture has none."""
@@ -71,6 +72,37 @@ class SliceMap(Metric):
         if extras.get("polygons"):
             extras["class_polygons"], extras["class_of"] = _classes(plane)
         return Value(value=float(len(plane)), direction="none", unit="cells", extras=extras)
+
+
+class CellEvolution(Metric):
+    """Cells in the box of the data while one replica learns, as a strip of pictures.
+
+    Args:
+        replica: Which replica.
+    """
+
+    def __init__(self, *, replica: Annotated[int, Field(ge=0)] = 0) -> None:
+        self.replica = replica
+
+    def compute(self, evidence: Geometry, ctx: Context) -> Value:
+        """Cells at the end less those at the start, the mean over all replicas; the counts of each epoch in the extras."""
+        if len(evidence.past) < 2 or evidence.nets[0].inputs != 2:
+            raise NotApplicable("cell_evolution needs relu_replicas with snapshots: and two inputs; leave it out here")
+        low, high = evidence.spec.low, evidence.spec.high
+        planes = [decompose(nets, box([low, low], [high, high])) for _, nets in evidence.past]
+        counts = np.array([p.counts(len(evidence.nets)) for p in planes])
+        frames = []
+        for epoch, nets in evidence.past:
+            net = nets[min(self.replica, len(nets) - 1)]
+            frames.append({"epoch": epoch, **drawn(decompose([net], box([low, low], [high, high])), _scalar(net))})
+        return mean_value(
+            counts[-1] - counts[0],
+            unit="cells",
+            of="replicas",
+            epochs=[epoch for epoch, _ in evidence.past],
+            counts=counts.tolist(),
+            frames=frames,
+        )
 
 
 def _scalar(net: ReluNet) -> np.ndarray:

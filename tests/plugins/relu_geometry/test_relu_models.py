@@ -46,7 +46,7 @@ def test_an_oracle_says_where_the_data_does_not_fit() -> None:
 
 def test_replicas_learn_together_and_their_state_brings_them_back() -> None:
     data = Quadratic(count=400)
-    model = ReluReplicas(hidden=(8, 8), replicas=6, epochs=40, batch_size=64)
+    model = ReluReplicas(hidden=(8, 8), replicas=6, epochs=40, batch_size=64, snapshots=3)
     model.build(data.spec(), CTX)
     before = model.nets
     model.fit(data, CTX)
@@ -54,11 +54,13 @@ def test_replicas_learn_together_and_their_state_brings_them_back() -> None:
     variance = data.value(data.split("train", CTX).inputs.astype(float)).var()
     assert float(model.errors.median()) < variance / 4
     assert any((a.weights[0] != b.weights[0]).any() for a, b in zip(before, model.nets, strict=True))
-    again = ReluReplicas(hidden=(8, 8), replicas=6, epochs=40, batch_size=64)
+    assert [epoch for epoch, _ in model.past()] == [0, 1, 6, 40]
+    again = ReluReplicas(hidden=(8, 8), replicas=6, epochs=40, batch_size=64, snapshots=3)
     again.build(data.spec(), CTX)
     again.load_state(model.state())
     for a, b in zip(model.nets, again.nets, strict=True):
         np.testing.assert_array_equal(a.weights[1], b.weights[1])
+    np.testing.assert_array_equal(model.past()[1][1][2].weights[1], again.past()[1][1][2].weights[1])
     assert len({len(enumerate_cells(n)) for n in model.nets}) > 1
 
 

@@ -32,10 +32,13 @@ blocks:
     matrix:
       network:
         - {use: relu_replicas, hidden: [6], replicas: 6, epochs: 20, as: one}
-        - {use: relu_replicas, hidden: [6, 6], replicas: 6, epochs: 20, as: two}
+        - {use: relu_replicas, hidden: [6, 6], replicas: 6, epochs: 20, snapshots: 3, as: two}
       data: {use: quadratic, count: 300, as: square}
       attack: unchanged
     metrics: [{use: region_count, as: whole}, fit_error, failed_fits, region_ratio, mean_facets, {use: regions_and_error, learned: false, as: rho}]
+  learning:
+    matrix: {network: {use: relu_replicas, hidden: [6, 6], replicas: 6, epochs: 20, snapshots: 3, as: two}, data: {use: quadratic, count: 300, as: square}, attack: unchanged}
+    metrics: [{use: cell_evolution, as: gained}]
   images:
     matrix:
       network: {use: mlp, hidden: [12, 12], epochs: 3, as: mlp}
@@ -110,6 +113,9 @@ def test_values_lie_where_they_must(results: tuple[Path, str, int]) -> None:
         assert found["mlp", "excess", attack]["extras"]["odd"] == 0
         assert sum(found["mlp", "active", attack]["extras"]["layers"]) == pytest.approx(found["mlp", "active", attack]["value"])
     assert len(found["two", "whole", "unchanged"]["extras"]["counts"]) == 6
+    learning = found["two", "gained", "unchanged"]["extras"]
+    assert learning["epochs"] == [0, 1, 4, 20]
+    assert [len(f["polygons"]) for f in learning["frames"]] == [counts[0] for counts in learning["counts"]]
     for r in found.values():
         if r["unit"] in ("share", "AUROC", "accuracy", "share of the same class"):
             assert 0 <= r["value"] <= 1
@@ -128,4 +134,5 @@ def test_all_pictures_and_the_table_of_claims_are_made(results: tuple[Path, str,
         "crossings",
         "active_layers",
         "radii",
+        "evolution",
     }
