@@ -29,7 +29,7 @@ PAGES = [
     "README.md", "docs/architecture.md", "docs/ci.md", "docs/leaderboards.md", "docs/plugins.md", "docs/scaling.md", "docs/shared.md",
     "docs/testing.md", "docs/watching.md",
     "docs/suites/lipschitz.md", "docs/suites/linear_map.md", "docs/suites/diffusion_ood.md",
-    "docs/suites/distribution_distances.md",
+    "docs/suites/distribution_distances.md", "docs/suites/relu_geometry.md",
 ]  # fmt: skip
 COMING = {"docs/images/leaderboard.svg"}
 """Files that pages may link to before they are there."""

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fully connected ReLU network as float64 matrices, its bit vectors, and the affine maps of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from lipbench_basics.networks.layers import Rescale
+from torch import nn
+
+from lipbench.api import InvalidInput, NotApplicable, NotFinite
+
+KNOWN = "Linear, ReLU, BatchNorm1d in eval mode, Flatten, Dropout and Identity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """B cells as inequalities rows . x <= bounds, and the affine map slope . x + offset that the network is on each."""
+
+    rows: np.ndarray
+    """(B, h, m)."""
+    bounds: np.ndarray
+    """(B, h)."""
+    slope: np.ndarray
+    """(B, n, m)."""
+    offset: np.ndarray
+    """(B, n)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReluNet:
+    """f(x) = W_{L+1} relu(... relu(W_1 x + b_1) ...) + b_{L+1}, all arrays float64.
+
+    Bits are ordered by layer, then by unit; a bit is 1 where the pre-activation is above 0, so zero counts as off, which is
+    torch's derivative of ReLU at 0.
+    """
+
+    weights: tuple[np.ndarray, ...]
+    """L + 1 matrices (out, in)."""
+    biases: tuple[np.ndarray, ...]
+    """L + 1 vectors (out,)."""
+
+    @property
+    def inputs(self) -> int:
+        """m, the dimension of the input."""
+        return int(self.weights[0].shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """n, the number of outputs."""
+        return len(self.weights[-1])
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer."""
+        return tuple(len(w) for w in self.weights[:-1])
+
+    @property
+    def units(self) -> int:
+        """h, the number of hidden units and the length of a bit vector."""
+        return sum(self.widths)
+
+    def pre_activations(self, x: np.ndarray) -> np.ndarray:
+        """(N, m) -> (N, h): what each hidden unit gets before its ReLU."""
+        found = []
+        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            z = x @ w.T + b
+            found.append(z)
+            x = np.maximum(z, 0.0)
+        return np.concatenate(found, axis=1) if found else np.zeros((len(x), 0))
+
+    def bits(self, x: np.ndarray) -> np.ndarray:
+        """(N, m) -> (N, h) uint8 bit vectors."""
+        return (self.pre_activations(x) > 0).view(np.uint8)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(N, m) -> (N, n)."""
+        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            x = np.maximum(x @ w.T + b, 0.0)
+        return x @ self.weights[-1].T + self.biases[-1]
+
+    def layers_of(self, bits: np.ndarray) -> list[np.ndarray]:
+        """(B, h) bits -> one (B, width) array for each hidden layer."""
+        return np.split(np.asarray(bits), np.cumsum(self.widths)[:-1].tolist(), axis=1) if self.units else []
+
+    def affine(self, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The pre-activations of all units and the outputs as affine functions, where the bits hold.
+
+        Args:
+            bits: (B, h), 0 or 1; they need not belong to a point.
+
+        Returns:
+            (B, h, m) and (B, h) of the hidden units, (B, n, m) and (B, n) of the outputs.
+        """
+        count = len(bits)
+        slope = np.broadcast_to(np.eye(self.inputs), (count, self.inputs, self.inputs))
+        offset = np.zeros((count, self.inputs))
+        slopes: list[np.ndarray] = []
+        offsets: list[np.ndarray] = []
+        for w, b, on in zip(self.weights[:-1], self.biases[:-1], self.layers_of(bits), strict=True):
+            # The first layer is the same for all; later ones are products of the rows that are on.
+            slope = w @ slope if slopes else np.broadcast_to(w, (count, *w.shape))
+            offset = offset @ w.T + b
+            slopes.append(slope)
+            offsets.append(offset)
+            slope, offset = slope * on[:, :, None], offset * on
+        hidden = np.concatenate(slopes, axis=1) if slopes else np.zeros((count, 0, self.inputs))
+        level = np.concatenate(offsets, axis=1) if offsets else np.zeros((count, 0))
+        return hidden, level, self.weights[-1] @ slope, offset @ self.weights[-1].T + self.biases[-1]
+
+    def cells(self, bits: np.ndarray) -> Cells:
+        """The closed polyhedra {x: rows . x <= bounds} of bit vectors (B, h), and the affine maps on them."""
+        slope, offset, out_slope, out_offset = self.affine(bits)
+        sign = 1.0 - 2.0 * np.asarray(bits, dtype=np.float64)
+        return Cells(rows=sign[:, :, None] * slope, bounds=-sign * offset, slope=out_slope, offset=out_offset)
+
+    def on_plane(self, origin: np.ndarray, directions: np.ndarray) -> ReluNet:
+        """The network on an affine subspace: t (k,) -> f(origin + t . directions).
+
+        Args:
+            origin: (m,).
+            directions: (k, m); with 2 rows, the slice is a plane.
+        """
+        w, b = self.weights[0], self.biases[0]
+        return ReluNet((w @ directions.T, *self.weights[1:]), (w @ origin + b, *self.biases[1:]))
+
+
+def net_of(layers: Iterable[tuple[np.ndarray, np.ndarray]]) -> ReluNet:
+    """A network of (W, b) pairs, the last of them the output.
+
+    Raises:
+        InvalidInput: The shapes do not fit.
+        NotFinite: A weight is NaN or infinite.
+    """
+    pairs = [(np.asarray(w, dtype=np.float64), np.asarray(b, dtype=np.float64)) for w, b in layers]
+    if not pairs:
+        raise InvalidInput("a network needs at least one linear layer")
+    for i, (w, b) in enumerate(pairs):
+        if w.ndim != 2 or b.shape != w.shape[:1] or (i and w.shape[1] != len(pairs[i - 1][0])):
+            raise InvalidInput(f"layer {i + 1}: weight {w.shape} and bias {b.shape} do not fit what is before them")
+        if not (np.isfinite(w).all() and np.isfinite(b).all()):
+            raise NotFinite(f"layer {i + 1} holds NaN or infinite weights")
+    return ReluNet(tuple(w for w, _ in pairs), tuple(b for _, b in pairs))
+
+
+def read(module: nn.Module, inputs: int) -> ReluNet:
+    """Read an `nn.Sequential` into float64 matrices; affine layers in a row are merged.
+
+    Args:
+        module: Linear, ReLU, BatchNorm1d in eval mode, Flatten, Dropout and Identity, in any nesting of Sequential; and the
+            change of units of the shared networks.
+        inputs: Numbers in one input.
+
+    Raises:
+        NotApplicable: Another module, or one in a place or mode where the network is not piecewise affine.
+        InvalidInput: The shapes do not fit.
+        NotFinite: A weight is NaN or infinite.
+    """
+    done: list[tuple[np.ndarray, np.ndarray]] = []
+    weight, bias, plain = np.eye(inputs), np.zeros(inputs), True
+    for part in _parts(module):
+        if isinstance(part, nn.ReLU):
+            # A second ReLU on top of one changes nothing.
+            if not (plain and done):
+                done.append((weight, bias))
+                weight, bias, plain = np.eye(len(bias)), np.zeros(len(bias)), True
+            continue
+        w, b = _affine(part, len(bias))
+        if w is None:
+            continue
+        weight, bias = (w @ weight, w @ bias + b) if w.ndim == 2 else (w[:, None] * weight, w * bias + b)
+        plain = False
+    return net_of([*done, (weight, bias)])
+
+
+def _parts(module: nn.Module) -> Iterable[nn.Module]:
+    if isinstance(module, nn.Sequential):
+        for child in module:
+            yield from _parts(child)
+    else:
+        yield module
+
+
+def _affine(part: nn.Module, width: int) -> tuple[np.ndarray | None, np.ndarray]:
+    """A matrix (out, in), or a diagonal (in,), with its shift; None for what changes nothing."""
+    nothing = np.zeros(0)
+    if isinstance(part, (nn.Flatten, nn.Identity, nn.Dropout)):
+        if isinstance(part, nn.Dropout) and part.training and part.p > 0:
+            raise NotApplicable("Dropout in training mode is random; call eval() on the network first")
+        return None, nothing
+    if isinstance(part, Rescale):
+        return np.full(width, float(part.scale)), np.full(width, float(part.shift))
+    if isinstance(part, nn.Linear):
+        if part.in_features != width:
+            raise InvalidInput(f"a Linear layer takes {part.in_features} numbers, but {width} arrive at it")
+        w = _double(part.weight)
+        return w, np.zeros(len(w)) if part.bias is None else _double(part.bias)
+    if isinstance(part, nn.BatchNorm1d):
+        return _batch_norm(part, width)
+    raise NotApplicable(f"{type(part).__name__} is not read here; the geometry of a network is read for {KNOWN}")
+
+
+def _batch_norm(part: nn.BatchNorm1d, width: int) -> tuple[np.ndarray, np.ndarray]:
+    if part.training or part.running_mean is None or part.running_var is None:
+        raise NotApplicable("BatchNorm1d without stored statistics, or in training mode, mixes rows; call eval() first")
+    if part.num_features != width:
+        raise InvalidInput(f"a BatchNorm1d takes {part.num_features} numbers, but {width} arrive at it")
+    scale = 1 / np.sqrt(_double(part.running_var) + part.eps)
+    shift = -_double(part.running_mean) * scale
+    if part.affine:
+        gain = _double(part.weight)
+        scale, shift = scale * gain, shift * gain + _double(part.bias)
+    return scale, shift
+
+
+def _double(tensor: torch.Tensor) -> np.ndarray:
+    found: np.ndarray = tensor.detach().cpu().double().numpy()
+    return found
+
+
+def stacked(nets: Sequence[ReluNet]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Networks of one architecture as (R, out, in) and (R, out) arrays, one for each layer.
+
+    Raises:
+        InvalidInput: There is none, or their shapes differ.
+    """
+    if not nets or any([w.shape for w in n.weights] != [w.shape for w in nets[0].weights] for n in nets):
+        raise InvalidInput("networks that are handled together must have the same layers")
+    depth = len(nets[0].weights)
+    return [np.stack([n.weights[k] for n in nets]) for k in range(depth)], [
+        np.stack([n.biases[k] for n in nets]) for k in range(depth)
+    ]
