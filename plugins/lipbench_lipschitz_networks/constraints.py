@@ -159,7 +159,7 @@ def settle(module: nn.Module) -> None:
     for part in module.modules():
         if not parametrize.is_parametrized(part, "weight"):
             continue
-        steps = list(part.parametrizations["weight"])  # type: ignore[index, union-attr, arg-type]
+        steps = list(part.parametrizations["weight"])  # type: ignore[index]
         usual = [(p, p.niter_spectral) for p in steps if isinstance(p, Orthonormal)]
         for p, _ in usual:
             p.niter_spectral = SETTLING

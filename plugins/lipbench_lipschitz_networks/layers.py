@@ -115,7 +115,15 @@ def dense(inputs: int, outputs: int, norm: Norm, *, bias: bool, k: float, niter:
 
 
 def conv(
-    inputs: int, outputs: int, size: tuple[int, int], norm: Norm, bound: ConvBound, *, bias: bool, k: float, niter: tuple[int, int]
+    inputs: int,
+    outputs: int,
+    size: tuple[int, int],
+    norm: Norm,
+    bound: ConvBound,
+    *,
+    bias: bool,
+    k: float,
+    niter: tuple[int, int],
 ) -> nn.Module:
     """A 3x3 convolution, stride 1, padded to the same size; see `conv_factor` for `bound`, `dense` for the rest."""
     if norm == "torchlip":
@@ -155,7 +163,7 @@ def plain(module: nn.Sequential) -> nn.Sequential:
     parts: list[nn.Module] = []
     for part in module:
         if hasattr(part, "vanilla_export") and not isinstance(part, nn.LPPool2d):
-            exported = part.vanilla_export()
+            exported: nn.Module = part.vanilla_export()  # type: ignore[operator]
         elif parametrize.is_parametrized(part, "weight"):
             exported = _copied(part)
         else:
@@ -165,13 +173,16 @@ def plain(module: nn.Sequential) -> nn.Sequential:
 
 
 def _copied(layer: nn.Module) -> nn.Module:
-    bias = layer.bias is not None
+    assert isinstance(layer, nn.Linear | nn.Conv2d)  # noqa: S101  (no other layer is constrained)
+    state = {"weight": layer.weight.detach().clone()}
+    if layer.bias is not None:
+        state["bias"] = layer.bias.detach().clone()
+    made: nn.Module
     if isinstance(layer, nn.Conv2d):
-        made: nn.Module = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, padding=layer.padding, bias=bias)  # type: ignore[arg-type]
+        size = (layer.kernel_size[0], layer.kernel_size[1])
+        made = nn.Conv2d(layer.in_channels, layer.out_channels, size, padding=layer.padding, bias="bias" in state)  # type: ignore[arg-type]
     else:
-        assert isinstance(layer, nn.Linear)  # noqa: S101  (no other layer is constrained)
-        made = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, bias=bias)
-    state = {"weight": layer.weight.detach().clone()} | ({"bias": layer.bias.detach().clone()} if bias else {})
+        made = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, bias="bias" in state)
     made.load_state_dict(state)
     return made
 

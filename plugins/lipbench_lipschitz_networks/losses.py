@@ -28,7 +28,7 @@ def signs(classes: Tensor) -> Tensor:
 
 
 def kr(f: Tensor, s: Tensor) -> Tensor:
-    """mean of f over s > 0, less its mean over the rest: what is maximised, at most W1 for a 1-Lipschitz f.
+    """Mean of f over s > 0, less its mean over the rest: what is maximised, at most W1 for a 1-Lipschitz f.
 
     Args:
         f: (B,) scalar outputs.
@@ -40,7 +40,7 @@ def kr(f: Tensor, s: Tensor) -> Tensor:
 
 
 def hinge(f: Tensor, s: Tensor, margin: float) -> Tensor:
-    """mean of max(0, margin - s f): `min_margin` of deel-lip 1.0 to 1.3, half of it in later versions and in deel-torchlip."""
+    """Mean of max(0, margin - s f): `min_margin` of deel-lip 1.0 to 1.3, half of it in later versions and in deel-torchlip."""
     return F.relu(margin - s * f).mean()
 
 
@@ -50,7 +50,7 @@ def hkr(f: Tensor, s: Tensor, alpha: float, margin: float) -> Tensor:
 
 
 def to_torchlip(alpha: float, margin: float) -> tuple[float, float]:
-    """alpha and margin of deel-torchlip that have the same minimum; its loss times 1 + alpha is ours.
+    """Alpha and margin of deel-torchlip that have the same minimum; its loss times 1 + alpha is ours.
 
     >>> to_torchlip(10, 0.29)
     (0.9090909090909091, 0.58)

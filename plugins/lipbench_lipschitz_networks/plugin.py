@@ -43,7 +43,10 @@ _DATASETS = {
 def lipbench_components() -> Iterable[Component]:
     """The components of the suite."""
     yield Component(
-        kind="task", name=_TASK, factory=f"{_HERE}.task:LipschitzNetwork", summary="what a 1-Lipschitz network learns and proves"
+        kind="task",
+        name=_TASK,
+        factory=f"{_HERE}.task:LipschitzNetwork",
+        summary="what a 1-Lipschitz network learns and proves",
     )
     for name, (place, summary) in _METRICS.items():
         yield Component(kind="metric", name=name, factory=f"{_HERE}.metrics.{place}", summary=summary)
@@ -57,7 +60,11 @@ def lipbench_components() -> Iterable[Component]:
 def lipbench_reports() -> Iterable[Report]:
     """The audit, a table and the plots."""
     for kind, name, summary in (
-        ("audit", "duality", "KR is at most K W1, gradients at most K, certified at most attacked accuracy, hinge at least its floor"),
+        (
+            "audit",
+            "duality",
+            "KR is at most K W1, gradients at most K, certified at most attacked accuracy, hinge at least its floor",
+        ),
         ("table", "corrections", "what the source says, and what is so"),
         ("plot", "kr_curves", "KR over the steps of training against W1"),
         ("plot", "singular_values", "singular values of kernels over the steps of training"),

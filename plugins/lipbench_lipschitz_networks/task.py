@@ -114,7 +114,9 @@ class LipschitzNetwork(Task):
             the means, and the smallest distance of two rows. n is 0 where there are not two classes.
         """
         part = data.split("train", ctx)
-        classes = [] if part.targets is None else [np.flatnonzero(part.targets == c) for c in range(int(part.targets.max()) + 1)]
+        classes = (
+            [] if part.targets is None else [np.flatnonzero(part.targets == c) for c in range(int(part.targets.max()) + 1)]
+        )
         if len(classes) != 2 or data.spec().classes != 2:
             return {"rows": torch.zeros((2, 0), dtype=torch.int64), "facts": torch.zeros(4, dtype=torch.float64)}
         count = min(self.rows, *map(len, classes))

@@ -45,8 +45,10 @@ class Recipe:
 
 
 def batches(recipe: Recipe, y: Tensor, ctx: Context) -> Iterator[Tensor]:
-    """Rows of each step: `balanced` as many of each class, without replacement within the batch, `shuffled` passes over all
-    rows, `whole` all rows each time.
+    """Rows of each step.
+
+    `balanced` as many of each class, without replacement within the batch; `shuffled` passes over all rows; `whole` all rows
+    each time.
 
     Raises:
         InvalidInput: `balanced`, and a class has too few rows for its share, or there are not two.
@@ -71,10 +73,10 @@ def batches(recipe: Recipe, y: Tensor, ctx: Context) -> Iterator[Tensor]:
             yield part
 
 
-def stepper(module: nn.Module, recipe: Recipe) -> tuple[torch.optim.Optimizer, nn.Module]:
+def optimiser_of(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser of a network, which is put into training mode."""
     module.train()
-    return torch.optim.Adam(module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay), module
+    return torch.optim.Adam(module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
 
 
 def train(module: nn.Module, recipe: Recipe, x: Tensor, y: Tensor, ctx: Context) -> Mapping[str, Tensor]:
@@ -95,7 +97,7 @@ def train(module: nn.Module, recipe: Recipe, x: Tensor, y: Tensor, ctx: Context)
         NotFinite: The loss or a weight is no longer finite.
     """
     loss_of = make_loss(recipe.loss, recipe.alpha, recipe.margin)
-    optimiser, _ = stepper(module, recipe)
+    optimiser = optimiser_of(module, recipe)
     looks = recipe.looks
     seen = [look(module, x, y, recipe.margin)]
     value = torch.zeros(())
@@ -139,8 +141,9 @@ def kernels(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
     found = []
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):
-            raw = part.parametrizations["weight"].original if parametrize.is_parametrized(part, "weight") else part.weight  # type: ignore[union-attr, index]
-            found.append((raw.detach().flatten(1), part.weight.detach().flatten(1)))  # type: ignore[operator]
+            constrained = parametrize.is_parametrized(part, "weight")
+            raw = part.parametrizations["weight"].original if constrained else part.weight  # type: ignore[union-attr, index]
+            found.append((raw.detach().flatten(1), part.weight.detach().flatten(1)))
     return found
 
 

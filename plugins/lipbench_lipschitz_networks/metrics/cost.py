@@ -16,7 +16,7 @@ from lipbench.api import Context, Metric, Value
 
 from ..losses import make_loss
 from ..task import NetworkOnClasses
-from ..training import batches, stepper
+from ..training import batches, optimiser_of
 
 
 class Parameters(Metric):
@@ -47,7 +47,7 @@ class StepSeconds(Metric):
         module = copy.deepcopy(network.constrained).requires_grad_(True)
         recipe = replace(network.recipe, steps=self.steps + 3)
         x, (_, y) = evidence.train.x, evidence.train.labelled()
-        loss_of, (optimiser, _) = make_loss(recipe.loss, recipe.alpha, recipe.margin), stepper(module, recipe)
+        loss_of, optimiser = make_loss(recipe.loss, recipe.alpha, recipe.margin), optimiser_of(module, recipe)
         seconds = []
         for rows in itertools.islice(batches(recipe, y, ctx), recipe.steps):
             start = time.perf_counter()
@@ -55,4 +55,6 @@ class StepSeconds(Metric):
             loss_of(module(x[rows]), y[rows]).backward()
             optimiser.step()
             seconds.append(time.perf_counter() - start)
-        return Value(value=statistics.median(seconds[3:]), direction="lower", unit="s / step", unranked="a time of a busy machine")
+        return Value(
+            value=statistics.median(seconds[3:]), direction="lower", unit="s / step", unranked="a time of a busy machine"
+        )

@@ -58,8 +58,9 @@ def _curve(evidence: NetworkOnClasses) -> dict[str, object]:
 
 
 class W1(Metric):
-    """The exact W1 between the two classes, a fact of the data: by l2 distances, or by l1 distances, which no l2-Lipschitz
-    network can reach or bound.
+    """The exact W1 between the two classes, a fact of the data.
+
+    By l2 distances it bounds KR of a 1-Lipschitz network; by l1 distances it has nothing to do with one.
 
     Args:
         cost: `l2` or `l1`.

@@ -117,8 +117,7 @@ class AttackedAccuracy(Metric):
             evidence.module, part.x[:count], y[:count], self.radius, steps=self.steps, generator=ctx.generator("starts")
         )
         certified = certified_radii(evidence, self.split)[:count] > self.radius
-        value = _share(held, radius=self.radius, rows=count, broken=int((certified & ~held).sum()))
-        return value
+        return _share(held, radius=self.radius, rows=count, broken=int((certified & ~held).sum()))
 
 
 def _share(good: Tensor, **extras: float) -> Value:

@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.func import jacfwd, jacrev, vmap
+from torch.func import jacrev, vmap
 
 from lipbench.api import Context, Metric, NotApplicable, Value
 
@@ -59,10 +59,8 @@ def jacobian_norms(module: torch.nn.Module, x: Tensor, outputs: int) -> Tensor:
         x = x.clone().requires_grad_(True)
         (gradient,) = torch.autograd.grad(module(x).sum(), x)
         return gradient.flatten(1).norm(dim=1)
-    size = max(1, 2**24 // (outputs * x[0].numel()))
-    # Column by column where there are fewer inputs than outputs.
-    rule = jacrev if outputs < x[0].numel() else jacfwd
-    jacobian = vmap(rule(lambda row: module(row[None])[0]))
+    size = max(1, 2**22 // (outputs * x[0].numel()))
+    jacobian = vmap(jacrev(lambda row: module(row[None])[0]))
     norms = []
     for part in x.split(size):
         J = jacobian(part).flatten(2)

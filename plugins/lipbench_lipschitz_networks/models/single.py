@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from pydantic import Field
@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from lipbench.api import Context, DataSpec, Network
 
 from ..constraints import ConvBound, settle
-from ..layers import Activation, Norm, activation, conv, dense, plain, pooling, seeded
+from ..layers import Activation, Norm, Pool, activation, conv, dense, plain, pooling, seeded
 
-Of = Literal[
-    *("dense", "conv", "fullsort", "groupsort2", "crelu", "relu", "prelu"),
-    *("max", "avg", "scaled_avg", "l2norm", "global_avg", "scaled_global_avg", "flatten"),
-]
+_Sorting = Literal["fullsort", "groupsort2", "crelu", "relu", "prelu"]
+_Pooling = Literal["max", "avg", "scaled_avg", "l2norm", "global_avg", "scaled_global_avg"]
+Of = Literal["dense", "conv", "flatten", _Sorting, _Pooling]
 
 
 class ScaledGlobalAvg(nn.Module):
@@ -75,8 +74,7 @@ class LipLayer(Network):
             size = (shape[1], shape[2])
             return nn.Sequential(conv(shape[0], self.units, size, self.norm, self.conv_bound, bias=False, k=1.0, niter=niter))
         if of in ("fullsort", "groupsort2", "crelu", "relu", "prelu"):
-            name: Activation = of  # type: ignore[assignment]
-            return nn.Sequential(nn.Flatten(), activation(name))
+            return nn.Sequential(nn.Flatten(), activation(cast(Activation, of)))
         if of in ("avg", "max") and self.stride is not None:
             cls = nn.AvgPool2d if of == "avg" else nn.MaxPool2d
             return nn.Sequential(cls(self.window, self.stride))
@@ -85,7 +83,7 @@ class LipLayer(Network):
             "global_avg": nn.AdaptiveAvgPool2d(1),
             "scaled_global_avg": ScaledGlobalAvg(),
         }
-        return nn.Sequential(simple[of] if of in simple else pooling(of, self.window))  # type: ignore[arg-type]
+        return nn.Sequential(simple[of] if of in simple else pooling(cast(Pool, of), self.window))
 
 
 @torch.no_grad()

@@ -31,14 +31,13 @@ def contours(records: Sequence[Record]) -> dict[str, Figure]:
     import numpy as np
 
     figure, axes = panels(len(found), width=3.9, height=3.0)
-    image = None
     for axis, ((network, data), r) in zip(axes, found, strict=True):
         x = r.extras
         side, (left, bottom, right, top) = x["side"], x["box"]
         f = np.frombuffer(base64.b64decode(x["f"]), np.float16).astype(np.float64).reshape(side, side)
         slope = np.frombuffer(base64.b64decode(x["slope"]), np.uint8).reshape(side, side) / 100
         box = (left, right, bottom, top)
-        image = axis.imshow(slope, origin="lower", extent=box, cmap="Greys", vmin=0, vmax=1.3, aspect="auto")
+        axis.imshow(slope, origin="lower", extent=box, cmap="Greys", vmin=0, vmax=1.3, aspect="auto")
         levels = sorted({-x["margin"], 0.0, x["margin"]})
         with np.errstate(all="ignore"):
             axis.contour(np.linspace(left, right, side), np.linspace(bottom, top, side), f, levels=levels, colors=BLACK,
@@ -48,6 +47,7 @@ def contours(records: Sequence[Record]) -> dict[str, Figure]:
             axis.plot(*points[classes == c].T, ".", color=colour, markersize=2.5)
         axis.set_title(shorter(f"{network}, {data}", 44), fontsize="small")
         axis.tick_params(labelsize="x-small")
+    image = axes[0].images[0]
     figure.colorbar(image, ax=list(axes), shrink=0.6, label="gradient norm")
     figure.suptitle("Decision (solid) and margins (dashed); blue is class 0, with f positive")
     return {"contours": figure}

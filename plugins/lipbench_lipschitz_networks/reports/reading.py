@@ -53,7 +53,7 @@ def by_data(records: dict[Key, Record]) -> dict[str, dict[str, Record]]:
 
 
 def alpha(record: Record) -> float | None:
-    """alpha of the hinge, 0 for KR alone, infinite for the hinge alone; None for other losses."""
+    """Alpha of the hinge, 0 for KR alone, infinite for the hinge alone; None for other losses."""
     params = record.params.get("network", {})
     loss = params.get("loss")
     if loss == "hkr":
