@@ -27,7 +27,7 @@ from lipbench.suite.yamltree import parse_yaml
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md", "docs/architecture.md", "docs/plugins.md", "docs/scaling.md", "docs/shared.md", "docs/watching.md",
-    "docs/suites/lipschitz.md", "docs/suites/linear_map.md", "docs/suites/diffusion_ood.md",
+    "docs/suites/lipschitz.md", "docs/suites/linear_map.md", "docs/suites/diffusion_ood.md", "docs/suites/lipschitz_networks.md",
 ]  # fmt: skip
 COMING = {"docs/images/leaderboard.svg"}
 """Files that pages may link to before they are there."""
@@ -217,6 +217,9 @@ def _first_columns(page: str, head: str) -> set[str]:
         ("docs/shared.md", "basics", "attack", "method"),
         ("docs/suites/lipschitz.md", "lipschitz", "estimator", "metric"),
         ("docs/suites/lipschitz.md", "lipschitz", "network", "model"),
+        ("docs/suites/lipschitz_networks.md", "lipschitz_networks", "metric", "metric"),
+        ("docs/suites/lipschitz_networks.md", "lipschitz_networks", "network", "model"),
+        ("docs/suites/lipschitz_networks.md", "lipschitz_networks", "dataset", "dataset"),
     ],
 )
 def test_component_lists_are_complete(page: str, plugin: str, head: str, kind: Any, registry: Registry) -> None:

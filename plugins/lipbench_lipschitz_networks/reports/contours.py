@@ -49,5 +49,5 @@ def contours(records: Sequence[Record]) -> dict[str, Figure]:
         axis.tick_params(labelsize="x-small")
     image = axes[0].images[0]
     figure.colorbar(image, ax=list(axes), shrink=0.6, label="gradient norm")
-    figure.suptitle("Decision (solid) and margins (dashed); blue is class 0, with f positive")
+    figure.suptitle("Decision, and margins (dashed); f > 0 is blue")
     return {"contours": figure}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from lipbench.api import Column, Entry, Record, Table
 
@@ -30,7 +31,8 @@ def corrections(records: Sequence[Record]) -> Table:
 
 
 def _cost(records: Sequence[Record]) -> Line | None:
-    found = [r for (_, _), r in first_seeds(measured(records, "kr")).items() if r.uses.get("data") == "toy_squares"]
+    first = first_seeds(r for r in measured(records, "kr") if not r.unranked)
+    found = [r for r in first.values() if r.uses.get("data") == "toy_squares"]
     if not found:
         return None
     best = max(found, key=lambda r: r.extras["kr"] / r.extras["w1"])
@@ -86,11 +88,11 @@ def _activations(records: Sequence[Record]) -> Line | None:
     for r in measured(records, "kr"):
         params = r.params["network"]
         mode = r.params.get("data", {}).get("mode")
-        if mode == "ternary" and params.get("norm") == "bjorck":
+        if mode == "ternary" and params.get("norm") == "bjorck" and r.metric == "kr":
             found.setdefault(str(params["act"]), []).append(100 * r.extras["kr"] / r.extras["w1"])
     if len(found) < 2:
         return None
-    figures = ", ".join(f"{name} {max(v):.1f} %" for name, v in sorted(found.items(), key=lambda item: -max(item[1])))
+    figures = ", ".join(f"{name} {fmean(v):.1f} %" for name, v in sorted(found.items(), key=lambda item: -fmean(item[1])))
     return (
         "the network finds the distance",
         "it takes an activation that keeps gradient norms",
@@ -102,10 +104,10 @@ def _alphas(records: Sequence[Record]) -> Line | None:
     krs: dict[str, dict[float, list[float]]] = {}
     for r in measured(records, "kr"):
         a = alpha(r)
-        if a is not None and r.uses.get("data") == "two_moons" and r.metric == "kr":
+        if a is not None and r.uses.get("data") == "two_moons" and r.params["network"].get("act") != "relu":
             krs.setdefault(r.roles["data"], {}).setdefault(a, []).append(value(r))
     data = max(krs, key=lambda d: len(krs[d]), default="")
     if len(krs.get(data, {})) < 2:
         return None
-    figures = ", ".join(f"alpha {a:g}: {sum(v) / len(v):.3f}" for a, v in sorted(krs[data].items()))
+    figures = ", ".join(f"alpha {a:g}: {fmean(v):.3f}" for a, v in sorted(krs[data].items()))
     return "HKR estimates W1 and classifies", "KR falls as alpha grows: it does one or the other", f"KR on {data}: {figures}"

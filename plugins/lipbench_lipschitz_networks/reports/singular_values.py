@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from lipbench_basics.figures import COLOURS, legend_below, panels, shorter
+from lipbench_basics.figures import COLOURS, legend_below, log_ticks, panels, room, shorter
 
 from lipbench.api import Record
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = 9
+SMALLEST = 1e-3
+"""Singular values below are drawn here."""
 
 
 def singular_values(records: Sequence[Record]) -> dict[str, Figure]:
@@ -35,15 +38,27 @@ def singular_values(records: Sequence[Record]) -> dict[str, Figure]:
         for i in range(len(x["raw_max"][0])):
             colour = COLOURS[i % len(COLOURS)]
             low, high = ([row[i] for row in x[name]] for name in ("raw_min", "raw_max"))
-            axis.fill_between(steps, [max(v, 1e-4) for v in low], high, color=colour, alpha=0.18, label=f"layer {i + 1}, raw")
+            axis.fill_between(
+                steps, [max(v, SMALLEST) for v in low], high, color=colour, alpha=0.18, label=f"layer {i + 1}, raw"
+            )
             for name, line in (("bound_max", "-"), ("bound_min", ":")):
-                axis.plot(steps, [max(row[i], 1e-4) for row in x[name]], color=colour, linewidth=1.1, linestyle=line,
+                axis.plot(steps, [max(row[i], SMALLEST) for row in x[name]], color=colour, linewidth=1.1, linestyle=line,
                           label=f"layer {i + 1}, constrained {'largest' if line == '-' else 'smallest'}")  # fmt: skip
         axis.set_xscale("log")
         axis.set_yscale("log")
+        low, high = (math.log10(v) for v in _range(x))
+        bottom, top = (10**v for v in room(low, high))
+        axis.set_ylim(bottom, top)
+        log_ticks(axis.yaxis, bottom, top)
         axis.set_title(shorter(f"{network}, {data}", 44), fontsize="small")
         axis.set_xlabel("step + 1", fontsize="small")
         axis.tick_params(labelsize="small")
     legend_below(figure, axes)
     figure.suptitle("Extreme singular values of kernels while training")
     return {"singular_values": figure}
+
+
+def _range(extras: Mapping[str, Any]) -> tuple[float, float]:
+    """The least and the largest that is drawn."""
+    values = [v for name in ("raw_min", "raw_max", "bound_min", "bound_max") for row in extras[name] for v in row]
+    return max(min(values), SMALLEST), max(values)
