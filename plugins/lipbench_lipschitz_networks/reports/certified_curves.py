@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lipbench_basics.figures import legend_below, panels, shorter, styles
+from lipbench_basics.figures import COLOURS, legend_below, panels, shorter, styles
 
 from lipbench.api import Record
 
@@ -32,11 +32,19 @@ def certified_curves(records: Sequence[Record]) -> dict[str, Figure]:
         if name in found and r.seed == found[name].seed:
             attacked.setdefault(name, []).append((r.extras["radius"], float(r.value or 0)))
     style = styles(network for network, _ in found)
+    dashes = {network: ("-", "--", ":")[i // len(COLOURS) % 3] for i, network in enumerate(style)}
     figure, axes = panels(len(panes), width=4.2, height=3.2)
     for axis, (data, networks) in zip(axes, panes.items(), strict=True):
         for network, r in networks.items():
             colour, marker = style[network]
-            axis.plot(r.extras["radii"], r.extras["accuracy"], color=colour, linewidth=1.2, label=shorter(network, 30))
+            axis.plot(
+                r.extras["radii"],
+                r.extras["accuracy"],
+                color=colour,
+                linestyle=dashes[network],
+                linewidth=1.2,
+                label=shorter(network, 30),
+            )
             for radius, share in attacked.get((network, data), ()):
                 axis.plot(radius, share, color=colour, marker=marker, fillstyle="none", linestyle="none", markersize=5)
         axis.set_title(data, fontsize="small")

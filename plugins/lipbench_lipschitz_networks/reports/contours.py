@@ -39,9 +39,10 @@ def contours(records: Sequence[Record]) -> dict[str, Figure]:
         box = (left, right, bottom, top)
         axis.imshow(slope, origin="lower", extent=box, cmap="Greys", vmin=0, vmax=1.3, aspect="auto")
         levels = sorted({-x["margin"], 0.0, x["margin"]})
-        with np.errstate(all="ignore"):
-            axis.contour(np.linspace(left, right, side), np.linspace(bottom, top, side), f, levels=levels, colors=BLACK,
-                         linestyles=["--", "-", "--"], linewidths=1.1)  # fmt: skip
+        grid = np.linspace(left, right, side), np.linspace(bottom, top, side)
+        # White under black, so that lines are seen on a steep, dark ground as well.
+        for colour, width in (("white", 2.6), (BLACK, 1.1)):
+            axis.contour(*grid, f, levels=levels, colors=colour, linestyles=["--", "-", "--"], linewidths=width)
         points, classes = np.asarray(x["points"]), np.asarray(x["classes"])
         for c, colour in ((0, BLUE), (1, RED)):
             axis.plot(*points[classes == c].T, ".", color=colour, markersize=2.5)

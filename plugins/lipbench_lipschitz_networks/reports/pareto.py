@@ -4,36 +4,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lipbench_basics.figures import COLOURS, MARKERS, legend_below, panels
 
 from lipbench.api import Record
 
-from .reading import Key, alpha, key, means, measured
+from .reading import Key, alpha, key, means, measured, value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Point = tuple[float, float, str]
+Family = tuple[str, str]
+"""Activation and norm: networks that differ in their loss alone."""
 
 
 def pareto(records: Sequence[Record]) -> dict[str, Figure]:
     """A panel for each dataset that has three alphas or more, a line for each radius; marks that nothing beats are filled.
 
+    Of networks that differ in more than alpha, those are shown of which there are most.
+
     Args:
         records: In the order of the plan.
     """
-    alphas: dict[Key, float] = {key(r): a for r in measured(records, "certified_accuracy") if (a := alpha(r)) is not None}
     clean = means(records, "accuracy")
-    labels = {r.metric: r.extras["radius"] for r in measured(records, "certified_accuracy")}
+    certified: dict[tuple[str, float], dict[Family, dict[Key, list[float]]]] = {}
+    alphas: dict[Key, float] = {}
+    for r in measured(records, "certified_accuracy"):
+        a, params = alpha(r), r.params["network"]
+        if a is not None and key(r) in clean:
+            alphas[key(r)] = a
+            families = certified.setdefault((r.roles["data"], r.extras["radius"]), {})
+            family = str(params.get("act")), str(params.get("norm"))
+            families.setdefault(family, {}).setdefault(key(r), []).append(value(r))
     panes: dict[str, dict[str, list[Point]]] = {}
-    for label, radius in labels.items():
-        for k, certified in means(records, label).items():
-            if k in alphas and k in clean:
-                point = (clean[k], certified, f"{alphas[k]:g}")
-                panes.setdefault(k[1], {}).setdefault(f"radius {radius:g}", []).append(point)
-    panes = {data: lines for data, lines in panes.items() if max(map(len, lines.values())) >= 3}
+    for (data, radius), families in certified.items():
+        found = max(families.values(), key=len)
+        if len(found) >= 3:
+            points = [(clean[k], fmean(shares), f"{alphas[k]:g}") for k, shares in found.items()]
+            panes.setdefault(data, {})[f"radius {radius:g}"] = points
     if not panes:
         return {}
     figure, axes = panels(len(panes), width=4.4, height=3.4)

@@ -16,19 +16,21 @@ from .reading import first_seeds, measured
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PANELS = 9
+PANELS = 12
 SMALLEST = 1e-3
 """Singular values below are drawn here."""
 
 
 def singular_values(records: Sequence[Record]) -> dict[str, Figure]:
-    """A panel for each of the first nine networks, first seed: raw kernels as bands, constrained ones as lines.
+    """A panel for each of the first twelve networks, first seed: raw kernels as bands, constrained ones as lines.
+
+    Of a network on several datasets the last one is shown.
 
     Args:
         records: In the order of the plan.
     """
     found = {k: r for k, r in first_seeds(measured(records, "orthogonality")).items() if len(r.extras.get("step", ())) > 1}
-    chosen = list(found.items())[:PANELS]
+    chosen = list({network: ((network, data), r) for (network, data), r in found.items()}.values())[:PANELS]
     if not chosen:
         return {}
     figure, axes = panels(len(chosen), width=3.9, height=2.8)
