@@ -48,8 +48,8 @@ def singular_values(records: Sequence[Record]) -> dict[str, Figure]:
                           label=f"layer {i + 1}, constrained {'largest' if line == '-' else 'smallest'}")  # fmt: skip
         axis.set_xscale("log")
         axis.set_yscale("log")
-        low, high = (math.log10(v) for v in _range(x))
-        bottom, top = (10**v for v in room(low, high))
+        least, most = _range(x)
+        bottom, top = (10**v for v in room(math.log10(least), math.log10(most)))
         axis.set_ylim(bottom, top)
         log_ticks(axis.yaxis, bottom, top)
         axis.set_title(shorter(f"{network}, {data}", 44), fontsize="small")
