@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from lipbench.api import Context, InvalidInput, NotFinite
 
-from .constraints import settle
+from .constraints import SETTLING, Orthonormal, settle
 from .losses import Loss, evaluate, make_loss
 
 Sampling = Literal["balanced", "shuffled", "whole"]
@@ -122,14 +123,19 @@ def train(module: nn.Module, recipe: Recipe, x: Tensor, y: Tensor, ctx: Context)
 
 @torch.no_grad()
 def look(module: nn.Module, x: Tensor, y: Tensor, margin: float) -> dict[str, Tensor]:
-    """KR, hinge and singular values of a network in passing; its estimates and its mode stay as they were."""
-    training = module.training
-    module.eval()
+    """KR, hinge and singular values of a network in passing.
+
+    Looked at is a copy whose estimates are brought up to the present weights: a large step can leave a kernel so far above an old
+    estimate that Bjorck's iteration diverges.
+    """
+    copied = copy.deepcopy(module).train()
+    for part in copied.modules():
+        if isinstance(part, Orthonormal):
+            part.niter_spectral = SETTLING
     with parametrize.cached():
-        f = torch.cat([module(part) for part in x.split(4096)]).cpu()
+        f = torch.cat([copied(part) for part in x.split(4096)]).cpu()
         found = {name: torch.tensor(v, dtype=torch.float64) for name, v in evaluate(f, y.cpu(), margin).items()}
-        extremes = [(_extremes(raw), _extremes(bound)) for raw, bound in kernels(module)]
-    module.train(training)
+        extremes = [(_extremes(raw), _extremes(bound)) for raw, bound in kernels(copied)]
     for i, name in enumerate(("raw", "bound")):
         for j, end in enumerate(("min", "max")):
             found[f"{name}_{end}"] = torch.tensor([e[i][j] for e in extremes], dtype=torch.float64)
@@ -148,5 +154,7 @@ def kernels(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
 
 
 def _extremes(W: Tensor) -> tuple[float, float]:
+    if not bool(W.isfinite().all()):
+        raise NotFinite("a kernel is not finite while training; write a smaller lr:")
     values = torch.linalg.svdvals(W.double().cpu())
     return float(values[-1]), float(values[0])

@@ -171,6 +171,23 @@ def test_impossible_recipes_are_refused(params: dict[str, Any], words: str) -> N
         fitted(MOONS, **params)
 
 
+def test_looking_changes_nothing_and_does_not_trust_an_old_estimate() -> None:
+    from lipbench_lipschitz_networks.training import look
+
+    module = LipMLP(hidden=(16, 8), norm="bjorck")
+    module.build(MOONS.spec(), context())
+    net = module.constrained.train()
+    kernel = net[1].parametrizations["weight"].original
+    kernel.data.mul_(5)  # beyond root five times the estimate that the layer remembers
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    x, y = module.rows(MOONS, "train", context())
+    seen_now = look(net, x, y, 0.29)
+    assert float(seen_now["raw_max"].max()) == pytest.approx(5, rel=1e-4)
+    assert float((seen_now["bound_max"] - 1).abs().max()) < 1e-5
+    assert net.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
 def test_batches_are_balanced() -> None:
     from lipbench_lipschitz_networks.training import batches
 
