@@ -29,7 +29,8 @@ PAGES = [
     "README.md", "docs/architecture.md", "docs/ci.md", "docs/leaderboards.md", "docs/plugins.md", "docs/scaling.md", "docs/shared.md",
     "docs/testing.md", "docs/watching.md",
     "docs/suites/lipschitz.md", "docs/suites/linear_map.md", "docs/suites/diffusion_ood.md",
-    "docs/suites/distribution_distances.md", "docs/suites/relu_geometry.md",
+    "docs/suites/distribution_distances.md", "docs/suites/lipschitz_networks.md",
+    "docs/suites/relu_geometry.md",
 ]  # fmt: skip
 COMING = {"docs/images/leaderboard.svg"}
 """Files that pages may link to before they are there."""
@@ -220,6 +221,9 @@ def _first_columns(page: str, head: str) -> set[str]:
         ("docs/suites/lipschitz.md", "lipschitz", "estimator", "metric"),
         ("docs/suites/lipschitz.md", "lipschitz", "network", "model"),
         ("docs/suites/distribution_distances.md", "distances", "metric", "metric"),
+        ("docs/suites/lipschitz_networks.md", "lipschitz_networks", "metric", "metric"),
+        ("docs/suites/lipschitz_networks.md", "lipschitz_networks", "network", "model"),
+        ("docs/suites/lipschitz_networks.md", "lipschitz_networks", "dataset", "dataset"),
     ],
 )
 def test_component_lists_are_complete(page: str, plugin: str, head: str, kind: Any, registry: Registry) -> None:
