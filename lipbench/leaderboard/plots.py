@@ -18,6 +18,9 @@ from lipbench.files import write_atomic
 from lipbench.leaderboard.reports import call, fault
 
 DPI = 130
+WEBP_WIDTH, WEBP_QUALITY = 1100, 75
+_PIXELS = b"data:image/png"
+"""What an SVG holds where a figure shows pictures."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -30,6 +33,7 @@ def draw(
 ) -> list[Path]:
     """Save each figure of the `plot` reports, and of our own, as PNG and SVG; nothing where matplotlib is not installed.
 
+    One that shows pictures is there as a small WebP too.
     A report that raises is logged and the others are drawn: a plot that fails must not cost the run its table.
     """
     plots = [r for r in reports if r.kind == "plot"]
@@ -74,9 +78,27 @@ def _save(folder: Path, name: str, figures: Mapping[str, Any], taken: Iterable[P
         clean = _UNSAFE.sub("-", wanted).strip(".-") or name
         stem = f"{name}-{clean}" if clean in names else clean
         # Software, Creator and Date would put version and time into the files.
+        drawn: dict[str, bytes] = {}
         for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             out = io.BytesIO()
             figure.savefig(out, format=suffix, dpi=DPI, metadata=metadata)
+            drawn[suffix] = out.getvalue()
+        if _PIXELS in drawn["svg"]:
+            drawn["webp"] = _webp(drawn["png"])
+        for suffix, content in drawn.items():
             path = folder / f"{stem}.{suffix}"
-            write_atomic(path, out.getvalue())
+            write_atomic(path, content)
             yield path
+
+
+def _webp(png: bytes) -> bytes:
+    """A small picture for the page: photographs and sheets of samples take ten times as much in the other formats."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as picture:
+        small = picture.convert("RGB")
+    if small.width > WEBP_WIDTH:
+        small = small.resize((WEBP_WIDTH, round(small.height * WEBP_WIDTH / small.width)), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    small.save(out, "WEBP", quality=WEBP_QUALITY, method=6)
+    return out.getvalue()

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import PIL.Image
 import pytest
 from board_cases import job, plan, record
 
@@ -149,6 +151,22 @@ def test_plots_are_saved_with_the_same_bytes(folder: Path, tmp_path: Path) -> No
         save_plots(folder, [plugin(("plot", "figures"))], records[::-1])
     assert [p.read_bytes() for p in paths] == first
     assert plt.get_fignums() == []
+
+
+def pictures(records: Sequence[Record]) -> dict[str, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(20, 5))
+    figure.subplots().imshow(np.random.default_rng(0).random((300, 900)))
+    return {"noise": figure}
+
+
+def test_a_figure_of_pictures_has_a_small_form_too(folder: Path) -> None:
+    paths = {p.suffix: p for p in save_plots(folder, [plugin(("plot", "pictures"))], [record("a", "low")])}
+    assert set(paths) == {".png", ".svg", ".webp"}
+    with PIL.Image.open(paths[".webp"]) as small:
+        assert (small.format, small.size) == ("WEBP", (1100, 275))
+    assert paths[".webp"].stat().st_size < min(paths[s].stat().st_size for s in (".png", ".svg")) / 2
 
 
 def test_a_plot_that_fails_is_logged_and_the_others_are_saved(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
