@@ -171,13 +171,14 @@ def _value(record: Record) -> float:
 def _line(pair: Pair, threshold: Threshold | None) -> Line | _Open:
     """What can be said of a place at once, or what a test is to decide."""
     base, new = _good(pair.base), _good(pair.new)
-    line = Line(row=pair.row, metric=pair.metric, verdict="same", seeds=_seeds(pair))
+    restored = any(pair.base.get(seed) is not None and seed not in base for seed in new)
+    line = Line(row=pair.row, metric=pair.metric, verdict="fixed" if restored else "same", seeds=_seeds(pair))
     early = _presence(pair, base, new)
     if early is not None:
         return replace(line, verdict=early[0], remarks=early[1], base=_mean(base), new=_mean(new))
     records = [*base.values(), *new.values()]
     some = records[-1]
-    line = replace(line, unit=some.unit, base=_mean(base), new=_mean(new), remarks=_causes(base, new))
+    line = replace(line, unit=some.unit, base=_mean(base), new=_mean(new), remarks=(*_gaps(pair, new), *_causes(base, new)))
     shared = base.keys() & new.keys()
     twins = [seed for seed in shared if base[seed].cell == new[seed].cell]
     changed = any(base[seed].value != new[seed].value for seed in twins)
@@ -211,6 +212,12 @@ def _presence(pair: Pair, base: Mapping[int, Record], new: Mapping[int, Record])
     if not base:
         return ("fixed", ()) if new else ("same", ("failed on both sides",))
     return None
+
+
+def _gaps(pair: Pair, new: Mapping[int, Record]) -> tuple[str, ...]:
+    """Which seeds that only NEW has are without a value: they are no loss, but a mean must not hide them."""
+    reasons = dict.fromkeys(_fault(record) for seed, record in pair.new.items() if seed not in new)
+    return (f"{len(new)} of {len(pair.new)} seeds: {'; '.join(reasons)}",) if reasons else ()
 
 
 def _fault(record: Record | None) -> str:

@@ -124,7 +124,8 @@ def render_markdown(comparison: Comparison) -> str:
         f"<sub>Chance that equal code with other seeds gets any verdict of better or worse: {comparison.alpha:g} at most. "
         "`same` also means: no difference beyond noise was found.</sub>"
     ]
-    text = "\n".join(out) + "\n"
+    # In a comment, an at sign before a name would notify whoever has it; the invisible space keeps GitHub from that.
+    text = ("\n".join(out) + "\n").replace("@", "@&#8203;")
     if len(text.encode("utf-8", "replace")) <= COMMENT:
         return text
     counts = [f"- **{escape(s.suite)}**: {escape(_absent(s) or _counts(s.counts()))}"[:500] for s in comparison.suites[:LISTED]]

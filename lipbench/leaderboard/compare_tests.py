@@ -13,8 +13,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-_ROUNDING = 1e-9
-"""A spread below this share of the values is that of their last digits."""
+from lipbench.leaderboard.paired import ROUNDING
+
 FEWEST_SEEDS = 3
 """Of fewer no noise is estimated: the test would find next to nothing, and what it finds in rounded values is chance."""
 _LARGE = 1e100
@@ -73,7 +73,7 @@ def _paired(one: Sequence[float], other: Sequence[float]) -> Difference:
     mean, count = _mean(changes), len(changes)
     spread = _spread(changes, mean)
     base, new = _mean(one), _mean(other)
-    if spread <= _ROUNDING * max(map(abs, (*one, *other))):
+    if spread <= ROUNDING * max(map(abs, (*one, *other))):
         p = 2.0 ** (1 - count) if mean else 1.0
         return Difference(base=base, new=new, paired=True, words=f"exact, {count} equal differences", flat=True, p=p)
     t = mean / (spread / math.sqrt(count))
@@ -84,7 +84,7 @@ def _welch(one: Sequence[float], other: Sequence[float]) -> Difference:
     sizes, means = (len(one), len(other)), (_mean(one), _mean(other))
     errors = [_spread(v, m) ** 2 / len(v) for v, m in zip((one, other), means, strict=True)]
     words = f"{sizes[0]} and {sizes[1]} seeds"
-    if math.sqrt(sum(errors)) <= _ROUNDING * max(map(abs, (*one, *other))):
+    if math.sqrt(sum(errors)) <= ROUNDING * max(map(abs, (*one, *other))):
         p = 2.0 / math.comb(sum(sizes), sizes[0]) if means[0] != means[1] else 1.0
         return Difference(base=means[0], new=means[1], paired=False, words=f"exact, {words} without spread", flat=True, p=p)
     t = (means[1] - means[0]) / math.sqrt(sum(errors))

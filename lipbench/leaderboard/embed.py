@@ -21,7 +21,7 @@ from lipbench.leaderboard.page import Board
 from lipbench.leaderboard.render import markdown
 
 _MARKER = re.compile(r"^\ufeff? {0,3}<!--\s*lipbench:(\S*)\s*(.*?)\s*-->\s*$")
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r"^ {0,3}(`{3,}(?!.*`)|~{3,})")  # a line with more backticks is code within a paragraph
 _HEADING = re.compile(r"^ {0,3}(#{1,6})(?:\s|$)")
 _KEYS = ("suite", "table")
 

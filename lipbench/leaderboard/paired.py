@@ -19,6 +19,10 @@ from lipbench.leaderboard.numbers import moments
 ALPHA = 0.05
 FEWEST_SEEDS = 3
 """A t test of fewer pairs has the right size but finds next to nothing."""
+ROUNDING = 1e-9
+"""A spread below this share of the values is that of their last digits."""
+_SUSPICIOUS = 1e-9
+"""Differences without spread have a smaller p; to look for them always would cost more than the tests."""
 _SMALLEST = -1000
 """A power of two that can be divided by."""
 MOST = 100
@@ -71,13 +75,33 @@ def _by_test(competitors: Sequence[BySeed], sign: float) -> tuple[list[int], boo
     # Halves: t and p are the same, and no difference overflows.
     values = sign / 2 * np.array([[c.get(seed, math.nan) for seed in seeds] for c in competitors])
     one, other = np.triu_indices(len(competitors), 1)
-    means, counts, p = paired_t(values[one] - values[other])
+    differences = values[one] - values[other]
+    means, counts, p = paired_t(differences)
+    if p.min() < _SUSPICIOUS:
+        flat = _flat(values[one], values[other], differences) & (means != 0)
+        p[flat] = np.ldexp(1.0, 1 - counts[flat])
     # Without a shared seed nothing is known of a difference, so neither is found better.
     better = (counts > 0) & (counts < FEWEST_SEEDS) & (means != 0)
     tested = counts >= FEWEST_SEEDS
     better[tested] = np.asarray(holm(p[tested].tolist())) <= ALPHA
     losers = np.where(means > 0, other, one)[better]
     return (1 + np.bincount(losers, minlength=len(competitors))).tolist(), bool(tested.any())
+
+
+def _flat(one: Any, other: Any, differences: Any) -> Any:
+    """Where values vary and their differences do not, as accuracies in whole percents may by chance.
+
+    That makes nothing certain; the exact permutation test says how likely it is. Values that no seed changes are certain.
+    """
+    import numpy as np
+
+    there = ~np.isnan(differences)
+
+    def extent(lines: Any) -> Any:
+        return np.where(there, lines, -np.inf).max(axis=1) - np.where(there, lines, np.inf).min(axis=1)
+
+    least = ROUNDING * np.where(there, np.maximum(np.abs(one), np.abs(other)), 0.0).max(axis=1)
+    return (np.maximum(extent(one), extent(other)) > least) & (extent(differences) <= least)
 
 
 def paired_t(differences: Any) -> tuple[Any, Any, Any]:
@@ -87,7 +111,7 @@ def paired_t(differences: Any) -> tuple[Any, Any, Any]:
         differences: Of shape (comparisons, seeds), NaN where a seed is not shared.
 
     Returns:
-        Means, numbers of seeds and two-sided p. Differences that do not vary are certain, and none at all where they are zero.
+        Means, numbers of seeds and two-sided p. p is 0 of differences that do not vary, and 1 where they are zero.
     """
     import numpy as np
     from scipy.special import stdtr  # as scipy.stats, without the second that importing that takes

@@ -45,16 +45,27 @@ class _Cell(msgspec.Struct, gc=False):
     group: str = ""
     unranked: str | None = None
     error: dict[str, Any] | None = None
+    run: str = ""
+
+    def age(self) -> tuple[str, bool, bytes]:
+        """As that of a line: what a later record of a cell has more of."""
+        return self.run, self.status == "ok", msgspec.json.encode(self)
 
 
 def read_cells(folder: Path, wanted: Container[str]) -> dict[str, Any]:
-    """Cells of a suite's folder by id, each as its last record has it: objects with the fields of a `Record` that tables read.
+    """Cells of a suite's folder by id, each as the record of the latest run has it: objects with the fields of a `Record` that tables read.
 
     Raises:
         StoreError: As `read_records`.
     """
     read = _reader()
-    return {cell.cell: cell for cell in each_line(folder, lambda _, line: read(line)) if cell.cell in wanted}
+    found: dict[str, Any] = {}
+    for cell in each_line(folder, lambda _, line: read(line)):
+        if cell.cell in wanted:
+            known = found.setdefault(cell.cell, cell)
+            if known is not cell and known.age() < cell.age():
+                found[cell.cell] = cell
+    return found
 
 
 def _reader() -> Callable[[bytes], Any]:
@@ -81,6 +92,7 @@ def _reader() -> Callable[[bytes], Any]:
         params, uses = bytes(cell.params), bytes(cell.uses)
         cell.params, cell.uses = known.get(params) or new(params), known.get(uses) or new(uses)
         cell.unit, cell.group = texts.setdefault(cell.unit, cell.unit), texts.setdefault(cell.group, cell.group)
+        cell.run = texts.setdefault(cell.run, cell.run)
         if cell.value is None and cell.status == "ok":
             raise ValueError("a good record has a value")
         return cell

@@ -28,8 +28,23 @@ class _Planned(_Form):
     cells: dict[str, str]
 
 
+class _Threshold(_Form):
+    absolute: float | None = None
+    relative: float | None = None
+
+
+class _Thresholds(_Form):
+    metrics: dict[str, _Threshold] | None = None
+    costs: dict[str, _Threshold] | None = None
+
+
+class _Spec(_Form):
+    compare: _Thresholds | None = None
+
+
 class _Jobs(_Form):
     jobs: list[_Planned]
+    leaderboard: _Spec | None = None
 
 
 class _Job(_Planned):
@@ -60,7 +75,7 @@ class _Run(_Form):
 
 
 def sound_plan(folder: Path) -> dict[str, Any]:
-    """The plan of a suite's folder, whose jobs are of the right form; empty where there is none.
+    """The plan of a suite's folder, whose jobs and thresholds are of the right form; empty where there is none.
 
     Raises:
         StoreError: It is no plan.
@@ -68,7 +83,7 @@ def sound_plan(folder: Path) -> dict[str, Any]:
     plan = read_plan(folder)
     if plan:
         try:
-            _Jobs.model_validate({"jobs": plan.get("jobs")})
+            _Jobs.model_validate({"jobs": plan.get("jobs"), "leaderboard": plan.get("leaderboard")})
         except ValidationError as error:
             raise StoreError(
                 f"{folder / PLAN}: this is no plan ({_words(error)}); run the suite again to write it anew"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lipbench.results.lines import read_line
-from lipbench.results.store import RECORDS, checked_lines
+from lipbench.results.store import RECORDS, age, checked_lines
 
 Keep = Literal["newest", "first"]
 _MEASURED = ("value", "unit", "direction", "interval", "group", "unranked")
@@ -66,14 +66,16 @@ class Joined:
             self._files = [-1 if file is None else file.fileno() for file in files]
             both: set[str] = set()
             for number, folder in enumerate(self.folders):
-                own = {
-                    fields["cell"]: (sys.intern(fields.get("run", "")), number, start, len(line))
-                    for start, line, fields in checked_lines(folder)
-                }
+                own: dict[str, Place] = {}
+                for start, line, fields in checked_lines(folder):
+                    place = sys.intern(fields.get("run", "")), number, start, len(line)
+                    known = own.setdefault(fields["cell"], place)
+                    if known != place and age(self._read(known)) < age(line):
+                        own[fields["cell"]] = place
                 both |= own.keys() & self._index.keys()
                 for cell, place in own.items():
-                    known = self._index.get(cell)
-                    self._index[cell] = place if known is None else self._better(cell, known, place)
+                    other = self._index.get(cell)
+                    self._index[cell] = place if other is None else self._better(cell, other, place)
             self.shared = len(both)
             self._stack = stack.pop_all()
         return self

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class History:
     """What a resuming run needs to know of what is recorded."""
 
     statuses: Mapping[str, Status]
-    """Cell to the status of its last record."""
+    """Cell to the status of its latest record."""
     seconds: Mapping[str, float]
     """Label of a metric to the mean seconds of its good cells."""
 
@@ -41,9 +42,12 @@ def read_history(folder: Path) -> History:
         StoreError: As `read_records`.
     """
     statuses: dict[str, Status] = {}
+    runs: dict[str, str] = {}
     spent: dict[str, list[float]] = {}
     for _, _, fields in checked_lines(folder):
-        statuses[fields["cell"]] = fields["status"]
+        cell, run, status = fields["cell"], sys.intern(fields.get("run", "")), fields["status"]
+        if cell not in statuses or (runs[cell], statuses[cell] == "ok") <= (run, status == "ok"):
+            statuses[cell], runs[cell] = status, run
         seconds = (fields.get("cost") or {}).get("seconds")
         if seconds is not None and fields["status"] == "ok":
             sums = spent.setdefault(fields["metric"], [0.0, 0])
@@ -52,7 +56,7 @@ def read_history(folder: Path) -> History:
 
 
 def read_records(folder: Path, cells: Container[str] | None = None) -> Iterator[Record]:
-    """Records of a suite's folder, the last one of each cell, in the order in which cells first appear.
+    """Records of a suite's folder, of each cell that of the latest run, in the order in which cells first appear.
 
     Args:
         folder: Folder of one suite.
@@ -61,9 +65,18 @@ def read_records(folder: Path, cells: Container[str] | None = None) -> Iterator[
     Raises:
         StoreError: A line before the last is no record, which no crash of ours can cause.
     """
-    lines = checked_lines(folder)
-    latest = {fields["cell"]: line for _, line, fields in lines if cells is None or fields["cell"] in cells}
+    latest: dict[str, bytes] = {}
+    for _, line, fields in checked_lines(folder):
+        cell = fields["cell"]
+        if (cells is None or cell in cells) and (cell not in latest or age(latest[cell]) < age(line)):
+            latest[cell] = line
     return (Record.from_json(read_line(line)) for line in latest.values())
+
+
+def age(line: bytes) -> tuple[str, bool, bytes]:
+    """What a later record of a cell has more of: ids of runs start with the time, and no order of lines changes which it is."""
+    fields = check_line(line)
+    return fields.get("run", ""), fields["status"] == "ok", line
 
 
 def checked_lines(folder: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:

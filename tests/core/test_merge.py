@@ -92,8 +92,8 @@ def _values(folder: Path) -> dict[str, float | None]:
     return {r.cell: r.value for r in read_records(folder / "s")}
 
 
-def test_a_good_record_counts_before_a_failed_one_and_the_last_line_of_a_folder(tmp_path: Path) -> None:
-    a = write(tmp_path / "a", [line("c0", RUNS[0], 1.0), line("c1", RUNS[0], 9.0), line("c1", RUNS[0], 2.0)])
+def test_a_good_record_counts_before_a_failed_one_and_the_latest_run_within_a_folder(tmp_path: Path) -> None:
+    a = write(tmp_path / "a", [line("c0", RUNS[0], 1.0), line("c1", RUNS[1], 2.0), line("c1", RUNS[0], 9.0)])
     b = write(tmp_path / "b", [line("c0", RUNS[2], None), line("c1", RUNS[1], 2.0), line("c2", RUNS[1], None)])
     (merged,) = merge(tmp_path / "out", [a, b])
     assert (merged.cells, merged.shared, list(merged.conflicts)) == (3, 2, [])
@@ -218,7 +218,7 @@ def test_wrong_folders_are_named(tmp_path: Path, cli: Cli) -> None:
         good / "s": "is the folder of one suite; name the one above",
     }.items():
         done = cli("merge", tmp_path / "out", good, wrong)
-        assert done.code == 1
+        assert done.code == 2
         assert words in done.err
         assert "Traceback" not in done.err
         assert not (tmp_path / "out").exists()

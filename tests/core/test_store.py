@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lipbench.api import LipbenchError, Record
+from lipbench.results.cells import read_cells
 from lipbench.results.store import RECORDS, Store, read_history, read_records
 
 
@@ -40,6 +42,20 @@ def test_the_last_line_of_a_cell_counts_in_the_place_of_the_first(tmp_path: Path
     assert [(r.cell, r.value) for r in read_records(tmp_path)] == [("a", 7.0), ("b", 1.5)]
     assert read_history(tmp_path).statuses == {"a": "ok", "b": "ok"}
     assert [r.cell for r in read_records(tmp_path, {"b", "c"})] == ["b"]
+
+
+def test_no_order_of_lines_changes_which_record_counts(tmp_path: Path) -> None:
+    lines = [
+        make("a", status="failed", value=None, run="20260101-000000-aaaaaa"),
+        make("a", value=7.0, run="20260102-000000-bbbbbb"),
+        make("a", status="failed", value=None, run="20260102-000000-bbbbbb"),
+    ]
+    for number, order in enumerate(permutations(lines)):
+        folder = tmp_path / str(number)
+        write(folder, *order)
+        assert [r.value for r in read_records(folder)] == [7.0]
+        assert read_cells(folder, {"a"})["a"].value == 7.0
+        assert read_history(folder).statuses == {"a": "ok"}
 
 
 def test_a_history_has_mean_costs_of_good_cells(tmp_path: Path) -> None:

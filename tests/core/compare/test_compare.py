@@ -226,3 +226,26 @@ def test_the_order_of_records_changes_no_byte(tmp_path: Path, cli: Cli) -> None:
         file = folder / "s/records.jsonl"
         file.write_text("".join(reversed(file.read_text().splitlines(keepends=True))))
     assert cli("compare", base, new).out == before
+
+
+def test_a_seed_that_stands_up_again_is_fixed(tmp_path: Path, cli: Cli) -> None:
+    found, code = lines(cli, *both(tmp_path, {"m": {**LOW, 0: None}}, {"m": LOW}))
+    assert (found["m"]["verdict"], code) == ("fixed", 0)
+
+
+def test_failed_seeds_that_only_new_has_are_told(tmp_path: Path, cli: Cli) -> None:
+    found, _ = lines(cli, *both(tmp_path, {"m": LOW}, {"m": {70: 0.5, 80: None, 90: None}}))
+    assert "1 of 3 seeds: crash: it fell" in found["m"]["remarks"]
+
+
+def test_a_threshold_that_is_no_number_is_one_line(tmp_path: Path, cli: Cli) -> None:
+    done = cli("compare", *both(tmp_path, {"m": LOW}, {"m": HIGH}, {"metrics": {"m": {"absolute": "much"}}}))
+    assert done.code == 1
+    assert "plan.json: this is no plan (leaderboard.compare.metrics.m.absolute: " in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_comment_notifies_nobody(tmp_path: Path, cli: Cli) -> None:
+    done = cli("compare", *both(tmp_path, {"@somebody": HIGH}, {"@somebody": LOW}), "--format", "markdown")
+    assert "@&#8203;somebody" in done.out
+    assert "@somebody" not in done.out

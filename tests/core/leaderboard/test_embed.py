@@ -97,6 +97,10 @@ def test_what_is_current_is_not_written(cli: Cli, results: Path, tmp_path: Path)
     assert (tmp_path / "README.md").stat().st_mtime_ns == 0
 
 
+def test_backticks_on_a_line_of_their_own_are_no_fence(cli: Cli, results: Path) -> None:
+    assert b"steepness" in update(cli, results, f"```run it```\n\n{BEGIN}\n{END}\n")
+
+
 def test_code_and_words_are_no_markers(cli: Cli, results: Path) -> None:
     shown = f"````text\n```\n{BEGIN}\n````\n~~~\n{END}\n~~~\nWrite `{BEGIN}` for it.\n    {BEGIN}\n"
     made = update(cli, results, f"{shown}{BEGIN}\n{END}\n").decode()
