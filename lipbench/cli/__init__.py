@@ -39,10 +39,12 @@ class _Pipe(io.FileIO):
         """See `io.FileIO`."""
         try:
             return super().write(data) or 0
-        except BrokenPipeError:
+        except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
+            if not isinstance(error, BrokenPipeError):
+                raise  # once: at the exit Python would try what is left again, with a traceback and an exit code of its own
             return super().write(data) or 0
 
 

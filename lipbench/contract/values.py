@@ -63,13 +63,19 @@ class Value:
         """
         texts = {"unit": self.unit, "group": self.group, "unranked": self.unranked or ""}
         wrong = [f"{name}={text!r} is no text" for name, text in texts.items() if not isinstance(text, str)]
+        counts = {"forwards": self.forwards, "backwards": self.backwards}
+        wrong += [f"{name}={count!r} is no int; write int(...)" for name, count in counts.items() if not isinstance(count, int)]
         if self.direction not in get_args(Direction):
             wrong.append(f"direction={self.direction!r} is none of {', '.join(get_args(Direction))}")
         if self.interval is not None and not (
             isinstance(self.interval, Interval)
-            and all(isinstance(x, (int, float)) and math.isfinite(x) for x in (self.interval.low, self.interval.high))
+            and all(
+                isinstance(x, (int, float)) and math.isfinite(x)
+                for x in (self.interval.low, self.interval.high, self.interval.level)
+            )
+            and isinstance(self.interval.method, str)
         ):
-            wrong.append("interval must be an Interval with finite ends")
+            wrong.append("interval must be an Interval with finite ends and level, and its method a text")
         try:
             json.dumps(dict(self.extras), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:

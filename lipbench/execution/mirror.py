@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lipbench.contract.errors import LipbenchError
+from lipbench.contract.errors import LipbenchError, text_of
 from lipbench.execution.artifacts import Artifacts, FitCheckpoint
 from lipbench.files import file_digest, replacing
 from lipbench.fingerprint import digest
@@ -38,11 +38,29 @@ class Mirror(Artifacts):
 
     def __init__(self, url: str) -> None:
         super().__init__(cache_folder() / "artifacts" / digest(url))
-        self._far = _Far(url)
+        self._url, self._far = url, _Far(url)
 
     @cached_property
     def _listed(self) -> frozenset[str]:
-        return self._far.names()
+        try:
+            return self._far.names()
+        except Exception as error:  # each file system has errors of its own
+            raise LipbenchError(
+                f"{self._url} cannot be listed: {text_of(error)}; choose another place by --artifacts"
+            ) from error
+
+    def check(self) -> None:
+        """See `Artifacts`; both the copies and the URL, so that no fit finds out when it is done."""
+        super().check()
+        try:
+            with replacing(self.folder / ".check") as probe:
+                self._far.publish(probe)
+                self._far.drop(probe)
+            (self.folder / ".check").unlink()
+        except Exception as error:
+            raise LipbenchError(
+                f"{self._url} cannot be written: {text_of(error)}; choose another place by --artifacts"
+            ) from error
 
     def has(self, fit: str) -> bool:
         """True where the artifact was at the URL when this was first asked of any."""
@@ -93,7 +111,7 @@ class _Far:
 
         try:
             self._system, self._root = url_to_fs(url)
-        except (ImportError, ValueError) as error:
+        except (ImportError, ValueError, OSError) as error:
             raise LipbenchError(f"{url}: {error}; write a folder, or a URL that fsspec knows") from error
 
     def names(self) -> frozenset[str]:

@@ -93,7 +93,7 @@ def test_a_run_takes_its_fits_from_there(cli: Cli, toy: Path, tmp_path: Path, mo
     assert "1 of 1 models to fit" in cli("plan", *words, tmp_path / "c").out
 
 
-@pytest.mark.parametrize("place", ["nowhere://a/b", "s3://bucket/a"])
+@pytest.mark.parametrize("place", ["nowhere://a/b", "s3://bucket/a", "ftp://127.0.0.1:1/a"])
 def test_a_url_that_cannot_be_used_is_one_line(cli: Cli, toy: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "s.yaml").write_text(
         "lipbench: 1\nsuite: s\ntask: multiply\nmatrix: {model: fixed, data: numbers}\nmetrics: [mean]\n"
@@ -104,3 +104,21 @@ def test_a_url_that_cannot_be_used_is_one_line(cli: Cli, toy: Path, tmp_path: Pa
         assert done.err.startswith(f"error: --artifacts {place}: ")
         assert len(done.err.strip().splitlines()) == 1
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("far", "said"), [("/proc/lipbench", "written"), ("FOLDER/file/far", "listed")])
+def test_a_url_that_cannot_be_written_is_found_out_before_a_fit(
+    cli: Cli, toy: Path, tmp_path: Path, far: str, said: str
+) -> None:
+    (tmp_path / "trace").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "s.yaml").write_text(
+        "lipbench: 1\nsuite: s\ntask: multiply\nmetrics: [mean]\n"
+        f"matrix: {{model: {{use: learned, trace: {tmp_path / 'trace'}}}, data: numbers}}\n"
+    )
+    url = "file://" + far.replace("FOLDER", str(tmp_path))
+    done = cli("run", tmp_path / "s.yaml", "--plugin", toy, "--results", tmp_path / "out", "--artifacts", url)
+    assert done.code == 1
+    assert done.err.startswith(f"error: {url} cannot be {said}: ")
+    assert len(done.err.strip().splitlines()) == 1
+    assert list((tmp_path / "trace").iterdir()) == []
