@@ -13,6 +13,8 @@ RUN = "20260131-120000-a1b2c3"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 REVERSED = "ab\u202edc"
 """A right-to-left override shows it as `abcd`."""
+SIGN = '<path id="sign" d="M 1 1 L 8 5" stroke="black"/>'
+"""It stands in both plots, and in the page once."""
 WIDTHS = 150
 """Rows of the long table, more than are drawn at once."""
 
@@ -106,5 +108,8 @@ def hills(folder: Path) -> None:
     (folder / "logs" / f"{RUN}-1.log").write_text("first line\nTraceback </pre><script>alert(4)</script>\n")
     (folder / "plots" / "climb.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 90 60" onload="alert(5)"><script>alert(6)</script>'
-        '<image href="https://example.org/spy.png" width="9" height="9"/><rect width="90" height="60" fill="#468"/></svg>'
+        '<image href="https://example.org/spy.png" width="9" height="9"/><rect width="90" height="60" fill="#468"/>'
+        + SIGN
+        + "</svg>"
     )
+    (folder / "plots" / "descend.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 6">{SIGN}</svg>')

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_cases import HOSTILE, RUN, WIDTHS, hills, value_of
+from page_cases import HOSTILE, RUN, SIGN, WIDTHS, hills, value_of
 
+from lipbench.contract.values import Column, Entry, Table
 from lipbench.leaderboard.board import make_board, render
+from lipbench.leaderboard.page import Board
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -239,11 +242,49 @@ def test_hostile_names_are_shown_as_text(visit: Open) -> None:
 
 def test_plots_are_images_that_run_nothing_and_load_nothing(visit: Open) -> None:
     page = visit()
-    image = page.locator("#plots img")
-    image.scroll_into_view_if_needed()
-    page.locator("#plots img[src]").wait_for()
-    assert image.get_attribute("src").startswith("data:image/svg+xml;base64,")
-    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    images = page.locator("#plots img")
+    images.last.scroll_into_view_if_needed()
+    for place in range(2):
+        page.locator("#plots img[src]").nth(place).wait_for()
+    widths = images.evaluate_all("all => Promise.all(all.map((image) => image.decode().then(() => image.naturalWidth)))")
+    assert min(widths) > 0
+    addresses = images.evaluate_all("all => all.map((image) => image.src)")
+    assert {address.partition(",")[0] for address in addresses} == {"data:image/svg+xml;base64"}
+    assert all(base64.b64decode(address.partition(",")[2]).decode().count(SIGN) == 1 for address in addresses)
+
+
+def test_long_names_break_and_a_table_without_title_has_one(browser: Any, tmp_path: Path) -> None:
+    name = "x" * 300
+    columns = [Column(name="net", key=True), Column(name="v" * 300, direction="higher")]
+    rows = [[Entry(text=text), Entry(text="1", value=1.0)] for text in (name, "e\u0301", "\u00e9")]
+    tables = [Table(title="", columns=columns, rows=rows * 3)]
+    boards = [Board(suite=f"suite_{k}", title=name, tables=tables) for k in range(9)]
+    (tmp_path / "page.html").write_text(render(boards, "html"))
+    page = browser.new_page(viewport={"width": 600, "height": 800})
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 600
+    page.goto(f"{(tmp_path / 'page.html').as_uri()}#/suite_8?table.q=%C3%A9")
+    page.locator("html[data-ready=suite_8]").wait_for(state="attached")
+    assert page.evaluate("document.documentElement.scrollWidth") == 600
+    assert page.locator("#t-table h2").inner_text() == "Table"
+    assert page.locator("#t-table th").last.bounding_box()["width"] < 450
+    assert page.locator("#t-table .count").inner_text() == "6 of 9 rows"
+    link, bar = page.locator("a[aria-current]").bounding_box(), page.locator(".suites").bounding_box()
+    assert bar["x"] <= link["x"]
+    assert link["x"] + link["width"] <= bar["x"] + bar["width"] + 1
+    page.close()
+
+
+def test_address_of_a_view_shows_its_table(visit: Open) -> None:
+    page = visit("#/hills?all-values.sort=-effort")
+    assert 0 <= page.locator("#t-all-values").bounding_box()["y"] < 400
+
+
+def test_plot_that_found_no_room_says_where_it_is(visit: Open) -> None:
+    page = visit("")
+    page.locator("script[id^=image-]").evaluate_all("all => all.forEach((image) => image.remove())")
+    page.evaluate("location.hash = '#/hills'")
+    assert "plots/climb.svg" in page.locator("#plots .absent").first.inner_text()
 
 
 def test_policy_stops_what_is_not_in_it(visit: Open, built: Any) -> None:

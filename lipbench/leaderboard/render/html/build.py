@@ -16,17 +16,28 @@ from lipbench import __version__
 from lipbench.contract.values import JSON, Record
 from lipbench.files import canonical
 from lipbench.leaderboard.page import Board
-from lipbench.leaderboard.render.html.images import Image, pack, read_images
+from lipbench.leaderboard.render.html.images import Image, pack, read_images, share
 from lipbench.leaderboard.render.html.records import pack_records
 from lipbench.leaderboard.render.html.sources import read_logs, read_runs, suite_yaml, words_of_run
 from lipbench.leaderboard.render.html.tables import pack_tables
 from lipbench.leaderboard.render.text import paragraphs, visible
 
+_PAGE = 2_950_000
+"""Bytes that a page should not have more of."""
+_PLOTS = 1_000_000
+"""But so many are left to its plots, however long its tables are."""
+
 
 def render(boards: Sequence[Board]) -> str:
     """The page of all boards."""
-    images: dict[str, str] = {}
+    images: dict[str, Image] = {}
     suites = [_suite(board, images) for board in boards]
+    shared, short = share(list(images.values()))
+    blobs = [pack(canonical(suite).encode("utf-8", "backslashreplace")) for suite in suites]
+    plots = [
+        (key, pack(content) if content else image.packed, content is not None)
+        for (key, image), content in zip(images.items(), short, strict=True)
+    ]
     vendor, script, style = _text("vendor/vendor.js"), _script(), _text("assets/style.css")
     return _template().render(
         version=__version__,
@@ -35,12 +46,21 @@ def render(boards: Sequence[Board]) -> str:
         vendor=vendor,
         script=script,
         suites=[{**suite["about"], "name": suite["name"], "title": suite["title"]} for suite in suites],
-        blobs=[pack(canonical(suite).encode("utf-8", "backslashreplace")) for suite in suites],
-        images=images,
+        blobs=blobs,
+        images=_fitting(plots, max(_PLOTS, _PAGE - sum(map(len, [*blobs, vendor, script, style])))),
+        shared=pack(canonical(shared).encode()),
     )
 
 
-def _suite(board: Board, images: dict[str, str]) -> dict[str, JSON]:
+def _fitting(plots: Sequence[tuple[str, str, bool]], room: int) -> list[tuple[str, str, bool]]:
+    """Plots that there is room for, in order of their keys. The largest give way, which are few: the page says where they are."""
+    kept = sorted(plots, key=lambda plot: (len(plot[1]), plot[0]))
+    while sum(len(packed) for _, packed, _ in kept) > room:
+        kept.pop()
+    return sorted(kept)
+
+
+def _suite(board: Board, images: dict[str, Image]) -> dict[str, JSON]:
     """All that the page says of a suite; its plots go into `images`, each once however many suites show it."""
     source = board.source
     records = source.read() if source else ()
@@ -64,9 +84,9 @@ def _suite(board: Board, images: dict[str, str]) -> dict[str, JSON]:
     }
 
 
-def _plot(image: Image, images: dict[str, str]) -> dict[str, JSON]:
+def _plot(image: Image, images: dict[str, Image]) -> dict[str, JSON]:
     key = hashlib.sha256(image.content).hexdigest()[:16]
-    images.setdefault(key, image.packed)
+    images.setdefault(key, image)
     return {"name": visible(image.name), "kind": image.kind, "image": key, "width": image.width, "height": image.height}
 
 

@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import io
 import re
-import struct
 import zlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
+from lipbench.leaderboard.render.html.slim import slim
 
-_INSIDE = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
-_COLOURS = 256
+SVG = "image/svg+xml"
+_NAMED_PATH = re.compile(rb'<path id="[^"<>&]+" d="[^"<>&]+"[^<>]*/>')
+"""A sign of a font, as a plot that is text in paths defines it before it uses it."""
+_PLACE = b"<?shared "
 _SIZE = re.compile(rb"<svg\b[^>]*?\bviewBox=[\"']\s*[-\d.]+\s+[-\d.]+\s+([\d.]+)\s+([\d.]+)")
 
 
@@ -56,45 +55,29 @@ def read_images(folder: Path) -> list[Image]:
     return [min(images, key=lambda image: len(image.packed)) for images in stems.values()]
 
 
-def slim(svg: bytes) -> bytes:
-    """An SVG whose pixel images of few colours, such as all grey ones, hold a byte a pixel instead of four; they look the same."""
-    return _INSIDE.sub(lambda found: b"data:image/png;base64," + _fewer_bytes(found[1]), svg)
+def share(images: Sequence[Image]) -> tuple[list[str], list[bytes | None]]:
+    """Named paths that stand in several images, each once, and the images with `<?shared NUMBER?>` in their places.
+
+    An image without such paths, which the page has to leave as it is, is None.
+    """
+    texts = [image.content if image.kind == SVG and _is_text(image.content) else b"" for image in images]
+    counts = Counter(path for text in texts for path in set(_NAMED_PATH.findall(text)))
+    numbers: dict[bytes, int] = {}
+
+    def place(found: re.Match[bytes]) -> bytes:
+        path = found[0]
+        return _PLACE + b"%d?>" % numbers.setdefault(path, len(numbers)) if counts[path] > 1 else path
+
+    short = [_NAMED_PATH.sub(place, text) for text in texts]
+    return [path.decode() for path in numbers], [text if _PLACE in text else None for text in short]
 
 
-def _fewer_bytes(encoded: bytes) -> bytes:
-    import numpy as np
-    from PIL import Image as Pixels
-
+def _is_text(svg: bytes) -> bool:
     try:
-        with Pixels.open(io.BytesIO(base64.b64decode(encoded)), formats=["PNG"]) as picture:
-            pixels = np.ascontiguousarray(picture.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Pixels.DecompressionBombError):
-        return encoded  # no browser shows it either
-    colours, places = np.unique(pixels.view(">u4").reshape(pixels.shape[:2]), return_inverse=True)
-    if len(colours) > _COLOURS or (colours & 0xFF != 0xFF).any():
-        return encoded
-    smaller = base64.b64encode(_palette_png(colours, places.reshape(pixels.shape[:2])))
-    return min(smaller, encoded, key=len)
-
-
-def _palette_png(colours: np.ndarray[Any, Any], places: np.ndarray[Any, Any]) -> bytes:
-    """A PNG of 8 bits a pixel; written here, since the bytes that a library writes change with its version."""
-    import numpy as np
-
-    height, width = places.shape
-    lines = np.zeros((height, width + 1), dtype=np.uint8)  # each line begins with its filter, which is none
-    lines[:, 1:] = places
-    palette = colours.astype(">u4").view(np.uint8).reshape(-1, 4)[:, :3]
-    chunks = {
-        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0),
-        b"PLTE": palette.tobytes(),
-        b"IDAT": zlib.compress(lines.tobytes(), 9),
-        b"IEND": b"",
-    }
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", binascii.crc32(name + body))
-        for name, body in chunks.items()
-    )
+        svg.decode()
+    except UnicodeDecodeError:
+        return False
+    return _PLACE not in svg
 
 
 def _read(path: Path) -> Image | None:
@@ -103,7 +86,7 @@ def _read(path: Path) -> Image | None:
         found = _SIZE.search(content)
         # Points become pixels: 4 of 3.
         size = [round(float(x) * 4 / 3) for x in found.groups()] if found else [0, 0]
-        return Image(name=path.stem, kind="image/svg+xml", content=slim(content), width=size[0], height=size[1])
+        return Image(name=path.stem, kind=SVG, content=slim(content), width=size[0], height=size[1])
     if path.suffix == ".png":
         content = path.read_bytes()
         width, height = (int.from_bytes(content[i : i + 4]) for i in (16, 20))

@@ -42,7 +42,7 @@ def pack_table(table: Table, plan: Mapping[str, Any], records: Sequence[Record])
     known = {record.cell: number for number, record in enumerate(records)}
     cells = [[[known[cell] for cell in entry.cells if cell in known] for entry in row] for row in table.rows]
     packed: dict[str, JSON] = {
-        "title": visible(table.title),
+        "title": visible(table.title) or "Table",
         "unit": unit,
         "caption": paragraphs(table.caption),
         "columns": [

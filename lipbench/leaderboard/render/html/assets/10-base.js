@@ -55,6 +55,7 @@ function figure(value, digits = 6) {
 
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
+  if (seconds === 0) return "0 s";
   if (seconds < 1e-3) return `${figure(seconds * 1e6, 3)} µs`;
   if (seconds < 1) return `${figure(seconds * 1e3, 3)} ms`;
   if (seconds < 120) return `${figure(seconds, 3)} s`;
@@ -84,9 +85,20 @@ function inflated(id) {
   return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate")));
 }
 
+let shared = null;
+
+/** An SVG with the paths that it shares with others; the page holds each of them once. */
+async function withShared(svg) {
+  shared ??= inflated("shared").json();
+  const paths = await shared;
+  return svg.replace(/<\?shared (\d+)\?>/g, (_, number) => paths[number]);
+}
+
 /** The address of an embedded image; as an `img`, an SVG runs no script and loads nothing. */
 async function imageAddress(key, kind) {
-  const blob = new Blob([await inflated(`image-${key}`).arrayBuffer()], { type: kind });
+  const id = `image-${key}`, content = inflated(id);
+  const parts = "shares" in document.getElementById(id).dataset ? await withShared(await content.text()) : await content.arrayBuffer();
+  const blob = new Blob([parts], { type: kind });
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);

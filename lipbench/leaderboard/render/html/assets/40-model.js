@@ -12,6 +12,8 @@ const features = vendor.tableFeatures({
 });
 
 const among = (row, id, chosen) => chosen.has(row.getValue(id));
+/** A text to search in or for: letters with accents may be one sign or two. */
+const plain = (text) => text.normalize().toLowerCase();
 const QUERY = "?query", DROPPED = "?dropped";
 
 class TableModel {
@@ -67,7 +69,7 @@ class TableModel {
   searched(row) {
     const texts = this.table.rows[row].map((raw) => (typeof raw === "string" ? raw : raw[0]));
     const facts = Object.values(this.table.facts).map((values) => values[row]);
-    return [...texts, ...facts].join("\n").toLowerCase();
+    return plain([...texts, ...facts].join("\n"));
   }
 
   /** Whether a column of words says the same in each of several rows. */
@@ -98,7 +100,7 @@ class TableModel {
   }
 
   apply() {
-    const terms = this.query.toLowerCase().split(/\s+/).filter(Boolean);
+    const terms = plain(this.query).split(/\s+/).filter(Boolean);
     const filters = [...this.filters].map(([name, values]) => ({ id: `=${name}`, value: values }));
     if (terms.length) filters.push({ id: QUERY, value: terms });
     if (this.dropped.size) filters.push({ id: DROPPED, value: new Set(this.dropped) });

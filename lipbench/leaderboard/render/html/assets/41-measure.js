@@ -28,7 +28,7 @@ function measure(table, names, font) {
     const notes = entries.some((entry) => entry.note !== null) ? 14 : 0;
     const parts = names[c].split(BREAKS);
     const arrow = ARROWS[column.direction] && `\u00a0${ARROWS[column.direction]}`;
-    const head = widest([...parts, parts.at(-1) + arrow, column.unit], small) + 30;
+    const head = Math.min(widest([...parts, parts.at(-1) + arrow, column.unit], small), WIDEST) + 30;
     if (!column.number) {
       const wide = widest(texts, strong) + notes;
       // Sentences are broken where the rows may have any height.

@@ -96,8 +96,8 @@ class SuitePage {
     box.focus({ preventScroll: true });
   }
 
-  /** Show what an address says. */
-  read(params) {
+  /** Show what an address says; of one that has just been opened, bring the table that it is about into sight. */
+  read(params, first) {
     this.quiet = true;
     for (const view of this.views) view.model.read(paramsOf(params, view.model.table.id));
     const place = this.placeOf(params);
@@ -105,7 +105,11 @@ class SuitePage {
       this.panel.show(place.view, place.row, place.column, false);
       place.view.box.scrollIntoView({ block: "start" });
       if (!place.view.grid.scroller.hidden) place.view.grid.focus();
-    } else this.panel.close(false);
+    } else {
+      this.panel.close(false);
+      const about = first && this.views.find((view) => paramsOf(params, view.model.table.id).size);
+      if (about && about !== this.views[0]) about.box.scrollIntoView({ block: "start" });
+    }
     this.quiet = false;
   }
 

@@ -34,8 +34,11 @@ async function navigate() {
   if (!route) return;
   const number = blobs.indexOf(route.suite);
   for (const link of document.querySelectorAll(".suites a")) {
-    if (number >= 0 && link.textContent === route.suite) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (number >= 0 && link.textContent === route.suite) {
+      link.setAttribute("aria-current", "page");
+      const bar = link.parentElement;
+      bar.scrollLeft = link.offsetLeft - bar.offsetLeft - (bar.clientWidth - link.offsetWidth) / 2;
+    } else link.removeAttribute("aria-current");
   }
   if (page && page.suite.name !== route.suite) {
     page.stop();
@@ -53,7 +56,7 @@ async function navigate() {
     document.title = `${suite.title} · lipbench`;
     page = new SuitePage(suiteRoot, suite, panel);
     scrollTo(0, 0);
-    page.read(route.params);
+    page.read(route.params, true);
   } else page.read(route.params);
   document.documentElement.dataset.ready = route.suite;
 }
