@@ -46,7 +46,7 @@ def pack(content: bytes) -> str:
 
 
 def read_images(folder: Path) -> list[Image]:
-    """The plots of a folder in order of their names; of a plot that is there as SVG and as PNG the one that packs smaller."""
+    """The plots of a folder in order of their names; of one in several forms the one that packs smallest."""
     stems: dict[str, list[Image]] = {}
     for path in sorted(folder.glob("*")):
         image = _read(path) if path.is_file() else None
@@ -91,4 +91,9 @@ def _read(path: Path) -> Image | None:
         content = path.read_bytes()
         width, height = (int.from_bytes(content[i : i + 4]) for i in (16, 20))
         return Image(name=path.stem, kind="image/png", content=content, width=width, height=height)
+    if path.suffix == ".webp":
+        content = path.read_bytes()
+        # The size of lossy pictures, which are all that we write: 14 bits each after the start code of a key frame.
+        width, height = (int.from_bytes(content[i : i + 2], "little") & 0x3FFF for i in (26, 28))
+        return Image(name=path.stem, kind="image/webp", content=content, width=width, height=height)
     return None

@@ -15,24 +15,22 @@ if TYPE_CHECKING:
     import numpy as np
 
 _INSIDE = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
+_INSIDE_AS = b"data:image/png;base64,"
 _PLACES = re.compile(rb'(?<=\sd=")[^"<>]+|(?<=\s[xy]=")[^"<>]+')
 """Where an SVG says where it draws: paths, and the places of what it uses."""
 _LONG = re.compile(rb"(?<![^\s,])-?(?:0|[1-9]\d*)\.\d{3,}(?![^\s,])")
 _COLOURS = 256
-_PHOTOGRAPH = 3
-"""So many times smaller a photograph has to become as a JPEG, else it stays as it is,"""
-_ERROR = 5.0
-"""and so little of 255 may its pixels change in the mean, as sharp edges and noise would not."""
-_QUALITY = 80
 
 
 def slim(svg: bytes) -> bytes:
     """An SVG that is smaller and looks the same.
 
-    Its coordinates have five digits, less than a hundredth of a point in a plot. Of its pixel images those of few colours, such
-    as all grey ones, hold a byte a pixel instead of four, and photographs become JPEGs.
+    Its coordinates have five digits, less than a hundredth of a point in a plot. Pixel images of few colours in it,
+    such as all grey ones, hold a byte a pixel instead of four.
     """
-    return _PLACES.sub(lambda found: _LONG.sub(_shorter, found[0]), _INSIDE.sub(lambda found: _smaller(found[1]), svg))
+    return _PLACES.sub(
+        lambda found: _LONG.sub(_shorter, found[0]), _INSIDE.sub(lambda found: _INSIDE_AS + _fewer_bytes(found[1]), svg)
+    )
 
 
 def _shorter(found: re.Match[bytes]) -> bytes:
@@ -40,41 +38,19 @@ def _shorter(found: re.Match[bytes]) -> bytes:
     return found[0] if b"e" in text else text
 
 
-def _smaller(encoded: bytes) -> bytes:
-    """The address of an image in place of that of a PNG."""
-    kind, content = _fewer_bytes(encoded)
-    return b"data:image/" + kind + b";base64," + content
-
-
-def _fewer_bytes(encoded: bytes) -> tuple[bytes, bytes]:
+def _fewer_bytes(encoded: bytes) -> bytes:
     import numpy as np
     from PIL import Image as Pixels
 
-    same = b"png", encoded
     try:
         with Pixels.open(io.BytesIO(base64.b64decode(encoded)), formats=["PNG"]) as picture:
             pixels = np.ascontiguousarray(picture.convert("RGBA"))
     except (OSError, ValueError, SyntaxError, Pixels.DecompressionBombError):
-        return same  # no browser shows it either
-    if (pixels[..., 3] != 0xFF).any():
-        return same
+        return encoded  # no browser shows it either
     colours, places = np.unique(pixels.view(">u4").reshape(pixels.shape[:2]), return_inverse=True)
-    if len(colours) > _COLOURS:
-        photograph = _jpeg(pixels[..., :3])
-        return (b"jpeg", photograph) if photograph and len(photograph) * _PHOTOGRAPH < len(encoded) else same
-    return b"png", min(base64.b64encode(_palette_png(colours, places.reshape(pixels.shape[:2]))), encoded, key=len)
-
-
-def _jpeg(pixels: np.ndarray[Any, Any]) -> bytes | None:
-    """In base64; None where it would not look the same."""
-    import numpy as np
-    from PIL import Image as Pixels
-
-    out = io.BytesIO()
-    Pixels.fromarray(pixels).save(out, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
-    with Pixels.open(out) as shown:
-        error = np.abs(np.asarray(shown, dtype=float) - pixels).mean()
-    return base64.b64encode(out.getvalue()) if error < _ERROR else None
+    if len(colours) > _COLOURS or (pixels[..., 3] != 0xFF).any():
+        return encoded
+    return min(base64.b64encode(_palette_png(colours, places.reshape(pixels.shape[:2]))), encoded, key=len)
 
 
 def _palette_png(colours: np.ndarray[Any, Any], places: np.ndarray[Any, Any]) -> bytes:
