@@ -88,10 +88,10 @@ class Registry:
         if len(wanted) == 1:
             return wanted[0]
         if wanted:
+            wanted = sorted(wanted, key=lambda r: r.qualified)
             names = {r.qualified for r in wanted}
             raise PluginError(
-                f"{kind} {name!r} is claimed by {' and by '.join(sorted(r.plugin.distribution for r in wanted))}"
-                f"{_files(wanted)}; "
+                f"{kind} {name!r} is claimed by {' and by '.join(map(_with_file, wanted))}; "
                 + (f"write {' or '.join(sorted(names))}" if len(names) == len(wanted) else _block_one(wanted))
             )
         raise PluginError(f"there is no {kind} {name!r}; {self._hint(kind, name)}")
@@ -232,9 +232,9 @@ class Registry:
         self._cache_changed = False
 
 
-def _files(wanted: Iterable[Registered]) -> str:
-    files = sorted(r.plugin.file for r in wanted if r.plugin.file)
-    return f" ({' and '.join(files)})" if files else ""
+def _with_file(entry: Registered) -> str:
+    file = entry.plugin.file
+    return f"{entry.plugin.distribution} ({file})" if file else entry.plugin.distribution
 
 
 def _block_one(wanted: Iterable[Registered]) -> str:
