@@ -59,13 +59,13 @@ def command(
     from lipbench.plugins import load_plugins
     from lipbench.results.folders import suite_folders
 
-    folders = suite_folders(results, wanted)
     plugins = load_plugins(read_plugin_options(**chosen))
+    render = find_format(form, plugins)
+    folders = suite_folders(results, wanted)
     if files or check:
         if form != "text" or output is not None or (files and wanted):
             raise click.UsageError("--update and --check are about Markdown, and the markers of FILE say which suites it shows")
         sys.exit(1 if keep_current(results, folders, files, plugins, check=check) else 0)
-    render = find_format(form, plugins)
     boards = [make_board(folder, plugins) for folder in folders.values()]
     if output is not None:
         _write(output, render(boards))
