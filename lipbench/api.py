@@ -9,6 +9,7 @@ from lipbench.contract.components import (
     Component,
     Dataset,
     DataSpec,
+    Format,
     Kind,
     Method,
     Metric,
@@ -24,18 +25,18 @@ from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable,
 from lipbench.contract.execution import Emit, Event, Executor, ExecutorDeclaration, ExecutorSetup, Resources, Work
 from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
+from lipbench.contract.version import API_VERSION
 from lipbench.execution.dispatch import Dispatch
 from lipbench.execution.local import LocalExecutor
 from lipbench.execution.worker import Worker
-
-API_VERSION = 1
-"""Version of this surface; it changes when a plugin written for it could break."""
+from lipbench.leaderboard.page import Board, Source
 
 hookimpl = pluggy.HookimplMarker("lipbench")
 """Marks a function of a plugin module as an implementation of a hook in `lipbench.hookspecs`."""
 
 __all__ = [
     "API_VERSION",
+    "Board",
     "Checkpoint",
     "Column",
     "Component",
@@ -50,6 +51,7 @@ __all__ = [
     "Executor",
     "ExecutorDeclaration",
     "ExecutorSetup",
+    "Format",
     "Interval",
     "InvalidInput",
     "Kind",
@@ -66,6 +68,7 @@ __all__ = [
     "Resources",
     "Run",
     "RunEnd",
+    "Source",
     "Split",
     "Stage",
     "Status",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from lipbench.contract.components import Component, Report
+from lipbench.contract.components import Component, Format, Report
 from lipbench.contract.execution import ExecutorDeclaration
 from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Record
@@ -30,6 +30,12 @@ def lipbench_reports() -> Iterable[Report]:
 @hookspec
 def lipbench_executors() -> Iterable[ExecutorDeclaration]:
     """The executors that this plugin has. Called once; must import neither torch nor what the executor runs on."""
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def lipbench_formats() -> Iterable[Format]:
+    """The formats of leaderboards that this plugin has. Called once; must not import torch."""
     raise AssertionError("a hook specification is never called")
 
 

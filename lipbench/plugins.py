@@ -12,17 +12,19 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import pluggy
 
 from lipbench import __version__, hookspecs
-from lipbench.contract.components import KINDS, Component, Report
-from lipbench.contract.errors import PluginError, UsageError, did_you_mean, in_words
+from lipbench.contract.components import KINDS, Component, Format, Report
+from lipbench.contract.errors import PluginError, UsageError, did_you_mean
 from lipbench.contract.execution import ExecutorDeclaration
+from lipbench.fingerprint import module_file
+from lipbench.plugin_checks import check_api, check_hooks, check_requirement, import_fault
 
 GROUP = "lipbench"
-OWN = "lipbench.execution.plugin"
+OWN = "lipbench.own_plugin"
 """What the core itself declares by the hooks; it is always there."""
 LIFECYCLE = ("lipbench_run_started", "lipbench_record_written", "lipbench_run_finished")
 Listener = Callable[[Mapping[str, Any]], Any]
@@ -39,9 +41,12 @@ class PluginInfo:
     version: str
     status: Literal["ok", "blocked", "broken"]
     reason: str = ""
+    file: str = ""
+    """Source of the module that declares it; empty where that cannot be found."""
     components: tuple[Component, ...] = ()
     reports: tuple[Report, ...] = ()
     executors: tuple[ExecutorDeclaration, ...] = ()
+    formats: tuple[Format, ...] = ()
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     """Name of a lifecycle hook to what calls it."""
 
@@ -67,7 +72,7 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
-    found = [_guarded(manager, "core", "lipbench", __version__, OWN)]
+    found = [_guarded(manager, "core", "lipbench", __version__, OWN, ())]
     installed = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
     for name in options.blocked:
         if name not in {e.name for e in installed}:
@@ -77,12 +82,13 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
         if point.name in options.blocked:
             found.append(PluginInfo(name=point.name, distribution=dist, version=version, status="blocked", reason="-p no:"))
         else:
-            found.append(_guarded(manager, point.name, dist, version, point))
+            found.append(_guarded(manager, point.name, dist, version, point, found))
     asked = list(dict.fromkeys(options.extra))
     for place in asked:
         if place.endswith(".py") and not Path(place).is_file():
             raise UsageError(f"--plugin {place}: there is no such file")
-    found.extend(_guarded(manager, _stem(place), place, "", place) for place in asked)
+    for place in asked:
+        found.append(_guarded(manager, _stem(place), place, "", place, found))
     for info in found[len(found) - len(asked) :]:
         if info.status == "broken":
             raise PluginError(f"--plugin {info.distribution}: {info.reason}")
@@ -93,9 +99,19 @@ def _stem(place: str) -> str:
     return Path(place).stem if place.endswith(".py") else place
 
 
-def _guarded(manager: pluggy.PluginManager, name: str, dist: str, version: str, source: EntryPoint | str) -> PluginInfo:
+def _guarded(
+    manager: pluggy.PluginManager,
+    name: str,
+    dist: str,
+    version: str,
+    source: EntryPoint | str,
+    before: Sequence[PluginInfo],
+) -> PluginInfo:
     """Import and ask one plugin; whatever it raises becomes its own reason."""
+    file: Path | None = None
     try:
+        file = _file_of(source)
+        _check_before(name, source, file, before)
         module = source.load() if isinstance(source, EntryPoint) else import_place(source)
         given = _ask(manager, name, module)
         listeners = dict(_listeners(manager, module))
@@ -103,17 +119,39 @@ def _guarded(manager: pluggy.PluginManager, name: str, dist: str, version: str, 
         raise
     except BaseException as error:
         # BaseException, because a plugin that calls sys.exit on import must not end the command that merely lists it.
-        return PluginInfo(name=name, distribution=dist, version=version, status="broken", reason=in_words(error))
+        reason = import_fault(error, source, file)
+        return PluginInfo(name=name, distribution=dist, version=version, status="broken", reason=reason, file=str(file or ""))
     return PluginInfo(
         name=name,
         distribution=dist,
         version=version,
         status="ok",
+        file=str(file or ""),
         components=given["lipbench_components"],
         reports=given["lipbench_reports"],
         executors=given["lipbench_executors"],
+        formats=given["lipbench_formats"],
         listeners=listeners,
     )
+
+
+def _file_of(source: EntryPoint | str) -> Path | None:
+    if isinstance(source, EntryPoint):
+        return module_file(source.value.partition(":")[0].strip())
+    return Path(source).resolve() if source.endswith(".py") else module_file(source)
+
+
+def _check_before(name: str, source: EntryPoint | str, file: Path | None, before: Sequence[PluginInfo]) -> None:
+    """What is wrong with a plugin before any of its code runs."""
+    for other in before:
+        if other.name == name and other.status == "ok":
+            raise PluginError(
+                f"plugin {other.name!r} of {other.distribution} ({other.file}) has this name already; "
+                "rename one of them, or uninstall one of the two distributions"
+            )
+    if isinstance(source, EntryPoint):
+        check_requirement(source.dist)
+    check_api(file)
 
 
 def import_place(place: str) -> ModuleType:
@@ -154,26 +192,31 @@ _HOOKS: dict[str, type] = {
     "lipbench_components": Component,
     "lipbench_reports": Report,
     "lipbench_executors": ExecutorDeclaration,
+    "lipbench_formats": Format,
 }
 """What each hook yields."""
 
 
 def _ask(manager: pluggy.PluginManager, name: str, module: object) -> dict[str, tuple[Any, ...]]:
     """Register one plugin and call its hooks alone, so that one that raises loses only its own answers."""
+    check_hooks(manager, module)
     manager.register(module, name)
     given: dict[str, tuple[Any, ...]] = dict.fromkeys(_HOOKS, ())
     callers = manager.get_hookcallers(module) or []
     for caller in callers:
-        if caller.name not in (*given, *LIFECYCLE):
-            raise PluginError(f"hook {caller.name!r} does not exist; {did_you_mean(caller.name, [*given, *LIFECYCLE])}")
         for implementation in caller.get_hookimpls():
             if implementation.plugin is module and caller.name in given:
                 given[caller.name] += tuple(cast("Iterable[object]", implementation.function()))
     if not callers:
         raise PluginError("it implements no hook; mark its functions with @lipbench.api.hookimpl")
     for hook, things in given.items():
+        seen: set[tuple[str, str]] = set()
         for thing in things:
             _check(hook, thing)
+            key = getattr(thing, "kind", ""), thing.name
+            if key in seen and hook != "lipbench_reports":
+                raise PluginError(f"{hook} declares {' '.join(filter(None, key))!r} twice; give one of them another name")
+            seen.add(key)
     return given
 
 
@@ -200,3 +243,29 @@ def _call(made: pluggy.HookImpl, given: Mapping[str, Any]) -> Any:
 def all_reports(plugins: Sequence[PluginInfo], task: str) -> Iterator[Report]:
     """The reports on the records of one task, by kind, else in the order in which their plugins declare them."""
     yield from sorted((r for p in plugins for r in p.reports if r.task == task), key=lambda r: r.kind)
+
+
+D = TypeVar("D", ExecutorDeclaration, Format)
+
+
+def declared(what: str, name: str, found: Sequence[tuple[D, PluginInfo]]) -> tuple[D, PluginInfo]:
+    """The one declaration of a name.
+
+    Args:
+        what: What it is called in a message, such as `executor`.
+        name: As on the command line.
+        found: All declarations with their plugins.
+
+    Raises:
+        UsageError: There is none of this name.
+        PluginError: Two plugins claim it.
+    """
+    wanted = [(thing, plugin) for thing, plugin in found if thing.name == name]
+    if not wanted:
+        raise UsageError(f"there is no {what} {name!r}; {did_you_mean(name, (thing.name for thing, _ in found))}")
+    if len(wanted) > 1:
+        raise PluginError(
+            f"{what} {name!r} is claimed by plugins {' and '.join(f'{p.name} ({p.distribution})' for _, p in wanted)}; "
+            "block one with -p no:NAME"
+        )
+    return wanted[0]

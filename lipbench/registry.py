@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from lipbench import __version__
-from lipbench.contract.components import KINDS, Component, Kind
-from lipbench.contract.errors import PluginError, UsageError, did_you_mean, in_words
+from lipbench.contract.components import KINDS, Component, Format, Kind
+from lipbench.contract.errors import PluginError, did_you_mean, in_words
 from lipbench.contract.execution import Executor, ExecutorDeclaration
 from lipbench.files import canonical, write_atomic
 from lipbench.fingerprint import closure, code_fingerprint, digest, module_file, stamp
-from lipbench.plugins import PluginInfo, PluginOptions, load_plugins
+from lipbench.plugins import PluginInfo, PluginOptions, declared, load_plugins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +88,11 @@ class Registry:
         if len(wanted) == 1:
             return wanted[0]
         if wanted:
+            wanted = sorted(wanted, key=lambda r: r.qualified)
+            names = {r.qualified for r in wanted}
             raise PluginError(
-                f"{kind} {name!r} is claimed by {' and by '.join(sorted(r.plugin.distribution for r in wanted))}; "
-                f"write {' or '.join(sorted(r.qualified for r in wanted))}"
+                f"{kind} {name!r} is claimed by {' and by '.join(map(_with_file, wanted))}; "
+                + (f"write {' or '.join(sorted(names))}" if len(names) == len(wanted) else _block_one(wanted))
             )
         raise PluginError(f"there is no {kind} {name!r}; {self._hint(kind, name)}")
 
@@ -118,13 +120,20 @@ class Registry:
 
     def _broken(self, entry: Registered, error: Exception) -> PluginError:
         kind, name = entry.component.kind, entry.component.name
+        file = module_file(entry.component.factory.partition(":")[0]) or entry.plugin.file
         return PluginError(
             f"{kind} {name!r} of plugin {entry.plugin.name!r} ({entry.plugin.distribution}) cannot be loaded: {in_words(error)}"
+            + (f", in {file}" if file and str(file) not in str(error) else "")
+            + f"; mend it, or block the plugin with -p no:{entry.plugin.name}"
         )
 
     def executors(self) -> list[tuple[ExecutorDeclaration, PluginInfo]]:
         """Declared executors with their plugins, sorted by name."""
         return sorted(((e, p) for p in self.plugins for e in p.executors), key=lambda pair: (pair[0].name, pair[1].name))
+
+    def formats(self) -> list[tuple[Format, PluginInfo]]:
+        """Declared formats of leaderboards with their plugins, sorted by name."""
+        return sorted(((f, p) for p in self.plugins for f in p.formats), key=lambda pair: (pair[0].name, pair[1].name))
 
     def load_executor(self, name: str) -> type[Executor]:
         """Import the class of an executor.
@@ -133,16 +142,9 @@ class Registry:
             UsageError: There is none of this name.
             PluginError: Two plugins claim it, or it cannot be imported.
         """
-        wanted = [(e, p) for e, p in self.executors() if e.name == name]
-        if not wanted:
-            raise UsageError(f"there is no executor {name!r}; {did_you_mean(name, (e.name for e, _ in self.executors()))}")
-        if len(wanted) > 1:
-            raise PluginError(
-                f"executor {name!r} is claimed by plugins {' and '.join(p.name for _, p in wanted)}; block one with -p no:NAME"
-            )
-        declared, plugin = wanted[0]
+        made, plugin = declared("executor", name, self.executors())
         try:
-            found = load_factory(declared.factory)
+            found = load_factory(made.factory)
         except Exception as error:
             raise PluginError(f"executor {name!r} of plugin {plugin.name!r} cannot be loaded: {in_words(error)}") from error
         if not (isinstance(found, type) and issubclass(found, Executor)):
@@ -228,6 +230,15 @@ class Registry:
         except OSError:
             return
         self._cache_changed = False
+
+
+def _with_file(entry: Registered) -> str:
+    file = entry.plugin.file
+    return f"{entry.plugin.distribution} ({file})" if file else entry.plugin.distribution
+
+
+def _block_one(wanted: Iterable[Registered]) -> str:
+    return f"block one: {' or '.join(sorted(f'-p no:{r.plugin.name}' for r in wanted))}"
 
 
 def load_factory(factory: str) -> type:

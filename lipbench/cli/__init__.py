@@ -22,7 +22,7 @@ COMMANDS = {
     "leaderboard": "Print the leaderboards of a results folder.",
     "compare": "Compare two folders of results: what got better or worse by more than noise.",
     "merge": "Join the results of several machines.",
-    "list": "List tasks, models, datasets, metrics, methods, executors or plugins.",
+    "list": "List tasks, models, datasets, metrics, methods, executors, formats or plugins.",
     "show": "Show a component: what it does, its parameters, its source.",
     "explain": "Say why a cell would run again: the difference between two keys.",
     "schema": "Print the JSON schema of suite files for the active plugins.",

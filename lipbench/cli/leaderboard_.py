@@ -15,7 +15,12 @@ from lipbench.cli.options import plugin_options, read_plugin_options
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @click.option(
-    "--format", "form", type=click.Choice(["text", "md", "csv", "json", "latex", "html"]), default="text", show_default=True
+    "--format",
+    "form",
+    default="text",
+    show_default=True,
+    metavar="NAME",
+    help="text, md, csv, json, latex, html or what a plugin adds; see `lipbench list formats`.",
 )
 @click.option("--suite", "wanted", multiple=True, metavar="NAME", help="Only these suites.")
 @click.option(
@@ -48,25 +53,27 @@ def command(
     they hold all tables of a suite, without suite those of all suites.
     """
     from lipbench.cli.current import keep_current
-    from lipbench.leaderboard.board import make_board, render
+    from lipbench.leaderboard.board import make_board
+    from lipbench.leaderboard.formats import find_format
     from lipbench.leaderboard.render import terminal
     from lipbench.plugins import load_plugins
     from lipbench.results.folders import suite_folders
 
-    folders = suite_folders(results, wanted)
     plugins = load_plugins(read_plugin_options(**chosen))
+    render = find_format(form, plugins)
+    folders = suite_folders(results, wanted)
     if files or check:
         if form != "text" or output is not None or (files and wanted):
             raise click.UsageError("--update and --check are about Markdown, and the markers of FILE say which suites it shows")
         sys.exit(1 if keep_current(results, folders, files, plugins, check=check) else 0)
     boards = [make_board(folder, plugins) for folder in folders.values()]
     if output is not None:
-        _write(output, terminal.render(boards) if form == "text" else render(boards, form))
+        _write(output, render(boards))
     elif form == "text":
         for board in boards:
             terminal.print_board(board)
     else:
-        click.echo(render(boards, form), nl=False)
+        click.echo(render(boards), nl=False)
     findings = [f for board in boards for f in board.findings]
     for finding in findings:
         click.echo(f"contradiction: {finding}", err=True)

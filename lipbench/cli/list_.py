@@ -15,7 +15,7 @@ _WHAT: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 
 
 @click.command()
-@click.argument("what", required=False, type=click.Choice([*_WHAT, "executors", "plugins"]))
+@click.argument("what", required=False, type=click.Choice([*_WHAT, "executors", "formats", "plugins"]))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @plugin_options
 def command(what: str | None, as_json: bool, **chosen: Any) -> None:
@@ -34,12 +34,13 @@ def command(what: str | None, as_json: bool, **chosen: Any) -> None:
     if what in (None, "executors"):
         rows = [{"name": e.name, "plugin": p.name, "summary": e.summary} for e, p in registry.executors()]
         _print(rows, ("name", "plugin", "summary"), as_json, None if what else "executors")
+    if what in (None, "formats"):
+        rows = [{"name": f.name, "plugin": p.name, "summary": f.summary} for f, p in registry.formats()]
+        _print(rows, ("name", "plugin", "summary"), as_json, None if what else "formats")
     if what in (None, "plugins"):
-        rows = [
-            {"name": p.name, "status": p.status, "distribution": p.distribution, "version": p.version, "reason": p.reason}
-            for p in registry.plugins
-        ]
-        _print(rows, ("name", "status", "distribution", "version", "reason"), as_json, None if what else "plugins")
+        columns = ("name", "status", "distribution", "version", "file", "reason")
+        rows = [{c: getattr(p, c) for c in columns} for p in registry.plugins]
+        _print(rows, columns, as_json, None if what else "plugins")
 
 
 def _print(rows: list[dict[str, str]], columns: tuple[str, ...], as_json: bool, title: str | None) -> None:

@@ -59,6 +59,20 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Format:
+    """A declaration: a format in which `lipbench leaderboard --format NAME` writes leaderboards.
+
+    The function takes a `Sequence[Board]` and gives the text of the file.
+    """
+
+    name: str
+    factory: str
+    """`package.module:function`."""
+    summary: str
+    """One line for `lipbench list formats`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSpec:
     """What is known of a dataset before it is read in full."""
 

@@ -9,30 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lipbench.contract.errors import LipbenchError, StoreError, did_you_mean
+from lipbench.contract.errors import StoreError
 from lipbench.contract.values import Record, Table
 from lipbench.leaderboard.critical_difference import diagrams
+from lipbench.leaderboard.formats import find_format
 from lipbench.leaderboard.grid import current, plan_from
 from lipbench.leaderboard.page import Board, Source
 from lipbench.leaderboard.plots import draw
 from lipbench.leaderboard.references import reference_table
-from lipbench.leaderboard.render import csv_, html, json_, latex, markdown
 from lipbench.leaderboard.reports import ask_audits, ask_tables
 from lipbench.leaderboard.table import tables
 from lipbench.plugins import PluginInfo, all_reports
 from lipbench.results.cells import read_cells
 from lipbench.results.store import PLAN, read_plan, read_records
 
-__all__ = ["FORMATS", "Board", "make_board", "render", "save_plots"]
-
-FORMATS: dict[str, Callable[[Sequence[Board]], str]] = {
-    "md": markdown.render,
-    "csv": csv_.render,
-    "json": json_.render,
-    "latex": latex.render,
-    "html": html.render,
-}
-"""Format to its renderer."""
+__all__ = ["Board", "make_board", "render", "save_plots"]
 
 
 @contextmanager
@@ -106,15 +97,14 @@ def _part(plan: Mapping[str, Any], only: Collection[str]) -> Mapping[str, Any]:
     return {**plan, "reference": None, "jobs": [job for job in jobs if job["cells"]]}
 
 
-def render(boards: Sequence[Board], format: str) -> str:
-    """Boards in one of `FORMATS`.
+def render(boards: Sequence[Board], format: str, plugins: Sequence[PluginInfo] = ()) -> str:
+    """Boards in a format of the plugins, or of lipbench itself where none are given.
 
     Raises:
-        LipbenchError: There is no such format.
+        UsageError: There is no such format.
+        PluginError: It fails, or two plugins claim it.
     """
-    if format not in FORMATS:
-        raise LipbenchError(f"there is no format {format!r}; {did_you_mean(format, FORMATS)}")
-    return FORMATS[format](boards)
+    return find_format(format, plugins)(boards)
 
 
 def save_plots(folder: Path, plugins: Sequence[PluginInfo], records: Iterable[Record] | None = None) -> list[Path]:

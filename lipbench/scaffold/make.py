@@ -12,6 +12,7 @@ from pathlib import Path
 from lipbench import __version__
 from lipbench.contract.components import KINDS, Kind
 from lipbench.contract.errors import LipbenchError
+from lipbench.contract.version import API_VERSION
 from lipbench.files import write_atomic
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
@@ -70,6 +71,7 @@ def _texts(name: str, kinds: tuple[Kind, ...]) -> dict[str, str]:
         "PKG": package,
         "DIST": package.replace("_", "-"),
         "VERSION": __version__,
+        "API": str(API_VERSION),
         "WHAT": _listed([f"a {kind}" for kind in kinds]),
         "DECLARATIONS": "\n".join(_declaration(kind, "task" in kinds) for kind in kinds),
         **_of_task("method" in kinds),

@@ -27,7 +27,7 @@ from lipbench.suite.yamltree import parse_yaml
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md", "docs/architecture.md", "docs/ci.md", "docs/leaderboards.md", "docs/plugins.md", "docs/scaling.md", "docs/shared.md",
-    "docs/testing.md", "docs/watching.md",
+    "docs/testing.md", "docs/trust.md", "docs/watching.md",
     "docs/suites/lipschitz.md", "docs/suites/linear_map.md", "docs/suites/diffusion_ood.md",
     "docs/suites/distribution_distances.md", "docs/suites/lipschitz_networks.md",
     "docs/suites/relu_geometry.md",

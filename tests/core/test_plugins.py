@@ -33,6 +33,7 @@ class _Point:
     name: str
     dist: _Dist
     load_it: Callable[[], Any]
+    value: str = "tests_of_nowhere"
 
     def load(self) -> Any:
         return self.load_it()

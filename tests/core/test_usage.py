@@ -42,7 +42,7 @@ WRONG = {
     "leaderboard": ("leaderboard nowhere", "nowhere: there is no such folder"),
     "leaderboard suite": ("leaderboard DIR --suite toy", "DIR has no suite 'toy'"),
     "leaderboard records": ("leaderboard DIR", "DIR has no records"),
-    "leaderboard format": ("leaderboard DIR --format pdf", "'pdf' is not one of"),
+    "leaderboard format": ("leaderboard DIR --format pdf", "there is no format 'pdf'"),
     "validate": ("validate SUITE --plugin nowhere.py", "nowhere.py: there is no such file"),
     "schema": ("schema --plugin nowhere.py", "nowhere.py: there is no such file"),
     "doctor": ("doctor -p no:bassics", "did you mean 'basics'?"),

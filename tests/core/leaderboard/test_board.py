@@ -19,10 +19,13 @@ from board_cases import job, plan, record
 from lipbench.contract.components import Report
 from lipbench.contract.errors import LipbenchError, StoreError
 from lipbench.contract.values import Column, Entry, Record, Table
-from lipbench.leaderboard.board import FORMATS, make_board, render, save_plots
+from lipbench.leaderboard.board import make_board, render, save_plots
 from lipbench.leaderboard.render import terminal
+from lipbench.own_plugin import lipbench_formats
 from lipbench.plugins import PluginInfo
 from lipbench.results.store import PLAN, RECORDS
+
+FORMATS = [form.name for form in lipbench_formats()]
 
 # The reports of a plugin, found by their string.
 

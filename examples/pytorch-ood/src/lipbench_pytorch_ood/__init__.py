@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detectors of pytorch-ood as a plugin of lipbench."""
