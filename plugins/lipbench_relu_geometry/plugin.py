@@ -47,6 +47,7 @@ _LOCAL_METRICS = {
     "plain_control": ("clusters:PlainControl", "classifiers that know nothing of the network"),
     "mapped_outputs": ("mapping:MappedOutputs", "one network's local maps predicted from another's by a matrix"),
     "row_redundancy": ("redundancy:RowRedundancy", "how many local maps differ, and the dimensions that they fill"),
+    "map_pictures": ("pictures:MapPictures", "weights of local maps and of their centres as images"),
     "planar_truth": ("oracles:PlanarTruth", "counts on hand-set networks against what is known"),
     "replica_learning": ("evolution:ReplicaLearning", "how many planar replicas succeed, and when"),
     "region_evolution": ("evolution:RegionEvolution", "cells of planar replicas while they learn"),
@@ -101,6 +102,7 @@ def lipbench_reports() -> Iterable[Report]:
         ("plot", "region_curves", "exact cells, distinct maps and the source's count while networks learn"),
         ("plot", "cluster_curves", "accuracy against the number of centres, with the controls"),
         ("plot", "mapping_heat_maps", "accuracy, gain and R2 of maps between networks"),
+        ("plot", "map_pictures", "weights of local maps at one image, and of their centres"),
         ("plot", "row_spectra", "singular values of the local maps"),
     ):
         yield Report(kind=kind, name=name, task=_LOCAL, factory=f"{_HERE}.local.reports.{name}:{name}", summary=summary)  # type: ignore[arg-type]

@@ -42,6 +42,7 @@ blocks:
       - {use: row_redundancy, of: effective_rank, as: effective}
       - {use: row_redundancy, of: rank, as: rank}
       - {use: reconstruction_error, as: reconstruction}
+      - {use: map_pictures, k: 3, as: pictures}
   mapping:
     matrix: {network: [*net, *raw], target: *net, data: *digits}
     metrics:
@@ -86,6 +87,7 @@ def test_pictures_and_the_table_of_controls_are_made(results: tuple[Path, str, i
     assert {p.stem for p in (folder / "plots").glob("*.png")} == {
         "accuracy_curves",
         "cluster_curves",
+        "map_pictures",
         "mapping_heat_maps",
         "polytope_strips",
         "region_curves",
