@@ -49,7 +49,8 @@ def cluster_curves(records: Sequence[Record]) -> dict[str, Figure]:
             if value is not None:
                 panel.axhline(value, color=colour, linestyle=style, linewidth=1.4, label=words)
         panel.set_xscale("log")
-        panel.set_ylim(0, 1.03)
+        bottom = min(r.value for r in found if r.roles["network"] == name and r.value is not None)
+        panel.set_ylim(max(0.0, bottom - 0.05), 1.01)
         panel.set_xlabel("centres of each output, $k$")
         panel.set_title(shorter(name), fontsize="medium")
     axes[0].set_ylabel("accuracy on test points")
