@@ -48,10 +48,10 @@ class ClusteredOutputs(Metric):
 
     Args:
         k: Centres for each output; fewer where there are fewer distinct rows.
-        of: `accuracy`; `fidelity`, the share of test points with the same class as the network itself; `inertia` on the training rows;
-            `parameters`, the numbers in all centres.
-        assign: How a test point finds its centre: by its own `row`, which needs the whole network, or by that of the nearest training
-            `input`, which needs none of it.
+        of: `accuracy`; `fidelity`, the share of test points with the same class as the network itself; `inertia` on the
+            training rows; `parameters`, the numbers in all centres.
+        assign: How a test point finds its centre: by its own `row`, which needs the whole network, or by that of the nearest
+            training `input`, which needs none of it.
         rows: `raw` as the source has them; `scaled`, each column by its deviation; `unbiased`, distances on w alone.
 
     Source: Sattelberg et al. 2023, section 2.4.1.
@@ -113,7 +113,7 @@ def _space(rows: np.ndarray, kind: str, fit: np.ndarray | None = None) -> np.nda
 
 
 def kmeans(rows: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-    """Lloyd's algorithm from one k-means++ start: labels (N,), centres (k, d), inertia. k is at most the number of distinct rows."""
+    """Lloyd's algorithm from one k-means++ start: labels (N,), centres (k, d), inertia; no more centres than distinct rows."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -148,7 +148,8 @@ class PlainControl(Metric):
     """Classifiers that know nothing of the network: what the task gives to anybody.
 
     Args:
-        kind: `logistic` regression; or `pieces`: k-means on the inputs, and in each cluster a ridge regression to the one-hot class.
+        kind: `logistic` regression; or `pieces`: k-means on the inputs, and in each cluster a ridge regression to the one-hot
+            class.
         k: Clusters of `pieces`.
     """
 

@@ -32,8 +32,9 @@ class ReplicaLearning(Metric):
     """How replicas learn, all of them and not only the one that succeeds.
 
     Args:
-        of: `reached`, the share whose test accuracy was at `level` at some time; `first_batch`, the mean batch at which it first was,
-            those that never were counted with all batches; `final` accuracy; `best` accuracy of all replicas; `stuck`, the share that ends below `low`.
+        of: `reached`, the share whose test accuracy was at `level` at some time; `first_batch`, the mean batch at which it
+            first was, those that never were counted with all batches; `final` accuracy; `best` accuracy of all replicas;
+            `stuck`, the share that ends below `low`.
         level: What counts as success; the source draws networks until one has 0.98.
         low: What counts as stuck; chance is 0.5.
     """
@@ -84,9 +85,9 @@ class RegionEvolution(Metric):
     """Cells of replicas in the box of the data at all kept moments; the value is the mean at the last one.
 
     Args:
-        of: `exact` cells; `distinct` maps of the second output less the first among them; `published`, what the source counts: such maps on
-            a 101 x 101 grid, rounded to two decimals; `grid`, the cells that this grid hits; `loops`, the share of replicas whose decision
-            boundary has a closed curve in a window of 20 times the box.
+        of: `exact` cells; `distinct` maps of the second output less the first among them; `published`, what the source counts:
+            such maps on a 101 x 101 grid, rounded to two decimals; `grid`, the cells that this grid hits; `loops`, the share
+            of replicas whose decision boundary has a closed curve in a window of 20 times the box.
         replica: Which one the pictures of `exact` show; null for the first with the best accuracy at the end.
     """
 

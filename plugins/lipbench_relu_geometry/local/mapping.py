@@ -21,13 +21,13 @@ class MappedOutputs(Metric):
     """The target's local maps predicted from the source's at the same point, and what the predicted maps say.
 
     Args:
-        of: `accuracy`; `agreement`, the share of test points with the target's class; `gain`, the agreement less that of the source
-            without any map; `r2`, weighted by the variance of the columns; `r2_uniform`, their plain mean; `cosine` of predicted and
-            true w; `cosine_before` of the source's and the target's w; `rank` of the source's training rows.
-        map: `fit` by least squares on the training points; `identity`, which gives the source itself; `mean`, the target's mean map for
-            every point; `shuffled`, the fit to the target's rows in random order.
-        rows: `biased` rows [w; b]; `unbiased`: a map of w alone, and the target's mean b for all; `scaled`: each column divided by
-            its deviation first, with a constant column.
+        of: `accuracy`; `agreement`, the share of test points with the target's class; `gain`, the agreement less that of the
+            source without any map; `r2`, weighted by the variance of the columns; `r2_uniform`, their plain mean; `cosine` of
+            predicted and true w; `cosine_before` of the source's and the target's w; `rank` of the source's training rows.
+        map: `fit` by least squares on the training points; `identity`, which gives the source itself; `mean`, the target's
+            mean map for every point; `shuffled`, the fit to the target's rows in random order.
+        rows: `biased` rows [w; b]; `unbiased`: a map of w alone, and the target's mean b for all; `scaled`: each column
+            divided by its deviation first, with a constant column.
 
     Source: Sattelberg et al. 2023, eq. 8.
     """
@@ -80,9 +80,9 @@ def _gain(after: np.ndarray, before: np.ndarray) -> Value:
 
 
 def solve(x: Tensor, y: Tensor) -> tuple[Tensor, int]:
-    """The matrix M of minimum norm with the least ||x M - y||, and the rank of x; float64, singular values below 1e-10 of the first are 0.
+    """The matrix M of minimum norm with the least ||x M - y||, and the rank of x, in float64.
 
-    Long tables go by the normal equations with a ridge of 1e-6 of the mean square of a column.
+    Singular values below 1e-10 of the first are 0. Long tables go by the normal equations with a ridge of 1e-6 of the mean square of a column.
     """
     if len(x) > 20 * x.shape[1] + 5000:
         gram = x.T @ x

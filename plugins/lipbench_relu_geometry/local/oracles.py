@@ -22,8 +22,9 @@ class LocalOracle(ReluNets):
     """A planar network with one output, set by hand.
 
     Args:
-        kind: `exclusive_or`: the source's two units, three cells, positive where |x + y| < 1/2. `hexagon`: 0.55 less three units around
-            the origin, which tell disc and annulus apart. `corner`: two units, then one, with a bounded cell: width 2 closes cells, though no decision.
+        kind: `exclusive_or`: the source's two units, three cells, positive where |x + y| < 1/2. `hexagon`: 0.55 less three
+            units around the origin, which tell disc and annulus apart. `corner`: two units, then one, with a bounded cell:
+            width 2 closes cells, though no decision.
 
     Source: Sattelberg et al. 2023, eq. 2, for the first.
     """
@@ -57,8 +58,9 @@ class PlanarTruth(Metric):
     """What is measured of a planar network less what is known of it: 0 where all is well.
 
     Args:
-        of: `cells` of the whole plane, `bounded_cells`, `grid_maps` (distinct maps on a 101 x 101 grid of the box), `positive_share` of the
-            box's area, `loops` (closed curves on which the output is zero), `right` (test points on the right side of zero).
+        of: `cells` of the whole plane, `bounded_cells`, `grid_maps` (distinct maps on a 101 x 101 grid of the box),
+            `positive_share` of the box's area, `loops` (closed curves on which the output is zero), `right` (test points on
+            the right side of zero).
         truth: The known number.
     """
 

@@ -19,8 +19,9 @@ class RowRedundancy(Metric):
     """Statistics of the local maps at the training points, the mean over outputs.
 
     Args:
-        of: `unique` share of rows, rounded to the tolerance; `rank` of the table of rows; `effective_rank`, the exponential of the
-            entropy of its singular values as shares of their sum; `weight_norm` and `bias_size`, the mean size of w and of b.
+        of: `unique` share of rows, rounded to the tolerance; `rank` of the table of rows; `effective_rank`, the exponential of
+            the entropy of its singular values as shares of their sum; `weight_norm` and `bias_size`, the mean size of w and of
+            b.
         tolerance: Of `unique`.
 
     Source: the effective rank is that of O. Roy and M. Vetterli, EUSIPCO 2007.

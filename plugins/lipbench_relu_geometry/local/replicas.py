@@ -24,8 +24,8 @@ Weights = list[tuple[Tensor, Tensor]]
 class ReluClassifiers(ReluNets):
     """R networks that differ in their initial weights alone, one output a class.
 
-    SGD on the mean square error to the one-hot class, all replicas on the same batches; after every `every` batches the accuracy on the
-    test split is kept, and at some of them the weights. None is drawn anew because it failed.
+    SGD on the mean square error to the one-hot class, all replicas on the same batches; after every `every` batches the
+    accuracy on the test split is kept, and at some of them the weights. None is drawn anew because it failed.
 
     Args:
         hidden: Widths of the hidden layers.

@@ -13,8 +13,8 @@ from lipbench.api import NotApplicable
 from ..engine.network import ReluNet
 
 LINEAR = (
-    nn.Linear, nn.Conv2d, nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d,
-    nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity, Rescale,
+    nn.Linear, nn.Conv2d, nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d,
+    nn.BatchNorm2d, nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity, Rescale,
 )  # fmt: skip
 """Layers that are piecewise affine in eval mode."""
 
@@ -22,8 +22,8 @@ LINEAR = (
 def local_rows(module: nn.Module, x: Tensor, *, mean: float, scale: float, batch: int) -> tuple[Tensor, Tensor]:
     """The local maps at points, as functions of the standardised input z = (x - mean) / scale.
 
-    One backward pass for each output and batch: in eval mode rows do not mix, so the gradient of the sum over rows of one output
-    has the gradient of each row. The offset is b = f(x) - w . z.
+    One backward pass for each output and batch: in eval mode rows do not mix, so the gradient of the sum over rows of one
+    output has the gradient of each row. The offset is b = f(x) - w . z.
 
     Args:
         module: In eval mode, float64.
