@@ -34,7 +34,10 @@ class OriginalAccuracy(Metric):
 
 
 class ReconstructionError(Metric):
-    """Largest difference between the outputs and [w; b] . [z; 1], relative to the largest output: what rounding costs."""
+    """Largest difference between the outputs and [w; b] . [z; 1], relative to the largest output.
+
+    By the definition of b it is 0 but for rounding, so it says nothing of w.
+    """
 
     def compute(self, evidence: Local, ctx: Context) -> Value:
         """A relative error."""
