@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this plugin has: the task `relu_geometry`, networks whose cells are known, metrics and pictures."""
+"""What this plugin has: the tasks `relu_geometry` and `locally_linear`, networks, metrics and pictures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lipbench.api import Component, Report, hookimpl
 
 _HERE = "lipbench_relu_geometry"
 _TASK = "relu_geometry"
+_LOCAL = "locally_linear"
 
 _METRICS = {
     "enumeration_faults": ("counting:EnumerationFaults", "engines, brute force, closed forms and the dual graph that disagree"),
@@ -39,6 +40,26 @@ _MODELS = {
     "relu_saved": ("saved:ReluSaved", "linear layers from a state dict that others have saved", ()),
 }
 
+_LOCAL_METRICS = {
+    "original_accuracy": ("clusters:OriginalAccuracy", "accuracy of the network whose local maps are looked at"),
+    "reconstruction_error": ("clusters:ReconstructionError", "outputs against those of the local maps"),
+    "clustered_outputs": ("clusters:ClusteredOutputs", "local maps replaced by the centres of their clusters"),
+    "plain_control": ("clusters:PlainControl", "classifiers that know nothing of the network"),
+    "mapped_outputs": ("mapping:MappedOutputs", "one network's local maps predicted from another's by a matrix"),
+    "row_redundancy": ("redundancy:RowRedundancy", "how many local maps differ, and the dimensions that they fill"),
+    "map_pictures": ("pictures:MapPictures", "weights of local maps and of their centres as images"),
+    "planar_truth": ("oracles:PlanarTruth", "counts on hand-set networks against what is known"),
+    "replica_learning": ("evolution:ReplicaLearning", "how many planar replicas succeed, and when"),
+    "region_evolution": ("evolution:RegionEvolution", "cells of planar replicas while they learn"),
+}
+_LOCAL_MODELS = {
+    "no_target": ("task:NoTarget", "no second network", ()),
+    "dense_dropout": ("networks:DenseDropout", "a dense network with dropout or batch norm, by SGD", ("trainable",)),
+    "conv_dropout": ("networks:ConvDropout", "the source's convolutional network, by SGD", ("trainable",)),
+    "relu_classifiers": ("replicas:ReluClassifiers", "many small planar classifiers trained at once", ("trainable",)),
+    "local_oracle": ("oracles:LocalOracle", "a planar network set by hand", ("oracle",)),
+}
+
 
 @hookimpl
 def lipbench_components() -> Iterable[Component]:
@@ -60,11 +81,31 @@ def lipbench_components() -> Iterable[Component]:
         yield Component(kind="metric", name=name, factory=f"{_HERE}.metrics.{place}", summary=summary)
     for name, (place, summary, tags) in _MODELS.items():
         yield Component(kind="model", name=name, factory=f"{_HERE}.models.{place}", summary=summary, tags=tags)
+    yield Component(
+        kind="task", name=_LOCAL, factory=f"{_HERE}.local.task:LocallyLinear", summary="what local affine maps of networks say"
+    )
+    yield Component(
+        kind="dataset", name="circle_annulus", factory=f"{_HERE}.local.data:CircleAnnulus", summary="a disc inside an annulus"
+    )
+    for name, (place, summary) in _LOCAL_METRICS.items():
+        yield Component(kind="metric", name=name, factory=f"{_HERE}.local.{place}", summary=summary)
+    for name, (place, summary, tags) in _LOCAL_MODELS.items():
+        yield Component(kind="model", name=name, factory=f"{_HERE}.local.{place}", summary=summary, tags=tags)
 
 
 @hookimpl
 def lipbench_reports() -> Iterable[Report]:
-    """Audit and plots."""
+    """Audits, tables and plots of both tasks."""
+    for kind, name, summary in (
+        ("table", "mapping_controls", "maps between networks beside an untrained source, shuffled pairs and no map"),
+        ("plot", "polytope_strips", "cells, decision boundary and local maps while a planar network learns"),
+        ("plot", "region_curves", "exact cells, distinct maps and the source's count while networks learn"),
+        ("plot", "cluster_curves", "accuracy against the number of centres, with the controls"),
+        ("plot", "mapping_heat_maps", "accuracy, gain and R2 of maps between networks"),
+        ("plot", "map_pictures", "weights of local maps at one image, and of their centres"),
+        ("plot", "row_spectra", "singular values of the local maps"),
+    ):
+        yield Report(kind=kind, name=name, task=_LOCAL, factory=f"{_HERE}.local.reports.{name}:{name}", summary=summary)  # type: ignore[arg-type]
     for kind, name, summary in (
         ("audit", "sanity", "counts and crossings that cannot be right"),
         ("table", "claims", "what the source claims, beside what was measured and its controls"),

@@ -30,7 +30,7 @@ PAGES = [
     "docs/testing.md", "docs/trust.md", "docs/watching.md",
     "docs/suites/lipschitz.md", "docs/suites/linear_map.md", "docs/suites/diffusion_ood.md",
     "docs/suites/distribution_distances.md", "docs/suites/lipschitz_networks.md",
-    "docs/suites/relu_geometry.md",
+    "docs/suites/relu_geometry.md", "docs/suites/locally_linear.md",
 ]  # fmt: skip
 COMING = {"docs/images/leaderboard.svg"}
 """Files that pages may link to before they are there."""

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps between networks beside what needs no trained source, no map or no pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lipbench.api import Column, Entry, Record, Table
+
+from ...reports.reading import average, good, written
+
+
+def mapping_controls(records: Sequence[Record]) -> Table:
+    """One row for each pair.
+
+    Args:
+        records: In the order of the plan.
+    """
+    columns = [
+        ("no map", {"of": "accuracy", "map": "identity"}),
+        ("mapped", {"of": "accuracy", "map": "fit", "rows": "biased"}),
+        ("w alone", {"of": "accuracy", "map": "fit", "rows": "unbiased"}),
+        ("shuffled pairs", {"of": "accuracy", "map": "shuffled"}),
+        ("target's mean map", {"of": "accuracy", "map": "mean"}),
+        ("agreement", {"of": "agreement", "map": "fit"}),
+        ("gain", {"of": "gain", "map": "fit"}),
+        ("R2", {"of": "r2", "map": "fit", "rows": "biased"}),
+    ]
+    found = list(good(records, "mapped_outputs"))
+    pairs = list(dict.fromkeys((r.roles["network"], r.roles["target"]) for r in found))
+    rows = []
+    for source, target in pairs:
+        mine = [r for r in found if (r.roles["network"], r.roles["target"]) == (source, target)]
+        values = [average(list(good(mine, "mapped_outputs", **params))) for _, params in columns]
+        rows.append([Entry(text=source), Entry(text=target), *(Entry(text=written(v), value=v) for v in values)])
+    return Table(
+        title="From the local maps of one network to those of another",
+        columns=[Column(name="source", key=True), Column(name="target", key=True), *(Column(name=n) for n, _ in columns)],
+        rows=rows,
+        caption=(
+            "Means over seeds. Accuracy of the predicted maps on test points, but for agreement (with the target's classes), gain (of "
+            "agreement over the source without a map) and R2. No map leaves the source as it is. A source that was never trained and "
+            "still does well shows that the number is not about what the source has learned."
+        ),
+    )

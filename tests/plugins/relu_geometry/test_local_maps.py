@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Local affine maps: they rebuild the network, and clusters and maps of them obey what is known in closed form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lipbench_basics.datasets.digits import Digits
+from lipbench_relu_geometry.local.clusters import ClusteredOutputs, OriginalAccuracy, kmeans
+from lipbench_relu_geometry.local.mapping import MappedOutputs, solve
+from lipbench_relu_geometry.local.networks import ConvDropout, DenseDropout
+from lipbench_relu_geometry.local.redundancy import RowRedundancy
+from lipbench_relu_geometry.local.rows import applied, local_rows
+from lipbench_relu_geometry.local.task import Local, LocallyLinear, NoTarget
+from torch import Tensor, nn
+
+from lipbench.api import Context, DataSpec, InvalidInput, Model, NotApplicable
+
+CTX = Context(scope="local maps")
+FLAT = DataSpec(shape=(6,), low=-1.0, high=1.0, classes=3)
+IMAGE = DataSpec(shape=(1, 8, 8), low=0.0, high=1.0, classes=3)
+
+
+def built(model: Any, spec: DataSpec = FLAT) -> nn.Module:
+    model.build(spec, CTX)
+    return model.module.double().eval()  # type: ignore[no-any-return]
+
+
+def points(spec: DataSpec, count: int = 40, seed: int = 0) -> Tensor:
+    return torch.randn(count, *spec.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def rows_of(module: nn.Module, x: Tensor, mean: float = 0.0, scale: float = 1.0, batch: int = 16) -> Tensor:
+    return local_rows(module, x, mean=mean, scale=scale, batch=batch)[0]
+
+
+NETS = {
+    "dense": (DenseDropout(hidden=(9,)), FLAT),
+    "batch norm": (DenseDropout(hidden=(7, 5, 6), batch_norm=True), FLAT),
+    "convolutions": (ConvDropout(channels=(3, 4), dense=8), IMAGE),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_maps_rebuild_the_network_and_are_its_jacobian(name: str) -> None:
+    model, spec = NETS[name]
+    module, x = built(model, spec), points(spec)
+    rows, outputs = local_rows(module, x, mean=0.3, scale=1.7, batch=16)
+    z = (x.flatten(1) - 0.3) / 1.7
+    torch.testing.assert_close(applied(rows, z), module(x), rtol=0, atol=1e-13)
+    torch.testing.assert_close(outputs, module(x), rtol=0, atol=0)
+    exact = torch.func.vmap(torch.func.jacrev(lambda p: module(p[None])[0]))(x).flatten(2)
+    torch.testing.assert_close(rows[:, :, :-1].transpose(0, 1), 1.7 * exact, rtol=0, atol=1e-13)
+
+
+def test_permuted_and_rescaled_units_leave_the_maps_as_they_are() -> None:
+    module, x = built(DenseDropout(hidden=(9,))), points(FLAT)
+    before = rows_of(module, x)
+    first, last = (part for part in module if isinstance(part, nn.Linear))
+    order, gain = torch.randperm(9, generator=torch.Generator().manual_seed(1)), torch.linspace(0.5, 3, 9, dtype=torch.float64)
+    with torch.no_grad():
+        first.weight.copy_((gain[:, None] * first.weight)[order])
+        first.bias.copy_((gain * first.bias)[order])
+        last.weight.copy_((last.weight / gain)[:, order])
+    torch.testing.assert_close(rows_of(module, x), before, rtol=0, atol=1e-14)
+
+
+def test_the_mean_map_of_one_hidden_layer_is_that_of_the_mean_mask() -> None:
+    module, x = built(DenseDropout(hidden=(9,))), points(FLAT)
+    first, last = (part for part in module if isinstance(part, nn.Linear))
+    inner = module[1](x)
+    mask = (first(inner) > 0).double().mean(0)
+    weight = (last.weight * mask) @ first.weight * module[1].scale
+    bias = last.weight @ (mask * first.bias) + last.bias + (last.weight * mask) @ first.weight @ module[1].shift.expand(6)
+    torch.testing.assert_close(rows_of(module, x).mean(1), torch.cat([weight, bias[:, None]], 1), rtol=0, atol=1e-14)
+
+
+def test_rank_of_one_hidden_layer_is_at_most_its_units_and_one() -> None:
+    module, spec = built(DenseDropout(hidden=(4,)), IMAGE), IMAGE
+    rows = rows_of(module, points(spec, 300))
+    assert [int(torch.linalg.matrix_rank(r)) for r in rows] == [5, 5, 5]
+
+
+def test_what_has_no_local_maps_is_refused() -> None:
+    x = points(FLAT)
+    with pytest.raises(NotApplicable, match="GELU is not known"):
+        rows_of(nn.Sequential(nn.Linear(6, 3), nn.GELU()).double().eval(), x)
+    with pytest.raises(NotApplicable, match="eval mode"):
+        rows_of(nn.Sequential(nn.Linear(6, 3), nn.Dropout()).double(), x)
+    with pytest.raises(InvalidInput, match="nothing is left of 8 pixels"):
+        ConvDropout(kernel=7, padding=0).build(IMAGE, CTX)
+
+
+def test_a_linear_target_of_the_rows_is_found_exactly() -> None:
+    x = points(DataSpec(shape=(7,), low=-1, high=1), 50)
+    m, rank = solve(x, 3 * x)
+    torch.testing.assert_close(m, 3 * torch.eye(7, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert rank == 7
+    deficient = torch.cat([x, x[:, :2]], 1)
+    m, rank = solve(deficient, x)
+    assert rank == 7
+    torch.testing.assert_close(m, torch.linalg.pinv(deficient) @ x, rtol=0, atol=1e-12)
+
+
+def test_clusters_of_as_many_centres_as_rows_are_the_rows() -> None:
+    rows = np.repeat(np.random.default_rng(0).normal(size=(12, 4)), 3, axis=0)
+    labels, centres, inertia = kmeans(rows, 500, np.random.default_rng(0))
+    assert len(centres) == 12
+    np.testing.assert_allclose(centres[labels], rows, atol=1e-12)
+    assert inertia == pytest.approx(0, abs=1e-18)
+    _, middle, spread = kmeans(rows, 1, np.random.default_rng(0))
+    np.testing.assert_allclose(middle[0], rows.mean(axis=0))
+    assert spread == pytest.approx(((rows - rows.mean(axis=0)) ** 2).sum())
+
+
+def evidence(network: Model, target: Model) -> Local:
+    data, task = Digits(image=True, test_fraction=0.278), LocallyLinear()
+    for model in (network, target):
+        model.build(data.spec(), CTX)
+    maps, goal = (task.local_maps(m, data, CTX) for m in (network, target))
+    return task.evidence(network, target, data, maps, goal, CTX)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Local:
+    return evidence(DenseDropout(hidden=(16,), epochs=0), DenseDropout(hidden=(16, 8), epochs=0))
+
+
+@pytest.fixture(scope="module")
+def twin() -> Local:
+    return evidence(DenseDropout(hidden=(16,), epochs=0), DenseDropout(hidden=(16,), epochs=0))
+
+
+def test_a_network_mapped_to_itself_is_itself(twin: Local) -> None:
+    original = OriginalAccuracy().compute(twin, CTX).value
+    for kind in ("fit", "identity"):
+        assert MappedOutputs(map=kind).compute(twin, CTX).value == original
+        assert MappedOutputs(of="agreement", map=kind).compute(twin, CTX).value == 1
+        assert MappedOutputs(of="gain", map=kind).compute(twin, CTX).value == 0
+        assert MappedOutputs(of="r2", map=kind).compute(twin, CTX).value == pytest.approx(1)
+        assert MappedOutputs(of="cosine", map=kind).compute(twin, CTX).value == pytest.approx(1)
+
+
+def test_no_map_gives_the_source_whatever_the_target(pair: Local) -> None:
+    assert MappedOutputs(map="identity").compute(pair, CTX).value == OriginalAccuracy().compute(pair, CTX).value
+    assert MappedOutputs(of="gain", map="identity").compute(pair, CTX).value == 0
+    # The target's mean row is the best of all constants on the training points, so its R2 on test points is about 0.
+    assert MappedOutputs(of="r2", map="mean").compute(pair, CTX).value == pytest.approx(0, abs=0.02)
+    fitted, shuffled = (MappedOutputs(of="r2", map=m).compute(pair, CTX).value for m in ("fit", "shuffled"))
+    assert fitted > 0.2 > shuffled
+    assert MappedOutputs(of="rank").compute(pair, CTX).value <= 17
+
+
+def test_clusters_of_a_network_that_is_one_affine_map_are_that_map() -> None:
+    network = DenseDropout(hidden=(16,), epochs=0)
+    found = evidence(network, NoTarget())
+    with torch.no_grad():
+        hidden = next(part for part in network.module if isinstance(part, nn.Linear))
+        hidden.bias.fill_(100.0)
+    data, task = Digits(image=True, test_fraction=0.278), LocallyLinear()
+    found = task.evidence(network, NoTarget(), data, task.local_maps(network, data, CTX), {"none": torch.zeros(1)}, CTX)
+    assert RowRedundancy(of="rank").compute(found, CTX).value == 1
+    for k in (1, 10):
+        for assign in ("row", "input"):
+            clustered = ClusteredOutputs(k=k, of="fidelity", assign=assign).compute(found, CTX)
+            assert clustered.value == 1
+    with pytest.raises(NotApplicable, match="second network"):
+        MappedOutputs().compute(found, CTX)
+
+
+def test_numbers_of_the_centres_are_counted(pair: Local) -> None:
+    assert ClusteredOutputs(k=10, of="parameters").compute(pair, CTX).value == 10 * 10 * 65
+    few, many = (ClusteredOutputs(k=k, of="inertia").compute(pair, CTX).value for k in (1, 100))
+    assert many < few
