@@ -16,7 +16,7 @@ from ..constraints import ConvBound
 from ..layers import Activation, Norm, Pool, activation, conv, dense, pooling
 from ..losses import Loss
 from ..training import Recipe, Sampling
-from .base import TrainedNetwork, check
+from .base import TrainedNetwork
 
 
 class LipConv(TrainedNetwork):
@@ -85,7 +85,6 @@ class LipConv(TrainedNetwork):
             weight_decay=weight_decay,
             sampling=sampling,
         )
-        check("lip_conv", self.recipe, act, (*self.channels, *self.hidden), outputs)
 
     def constrain(self, spec: DataSpec) -> nn.Sequential:
         """The layers.
