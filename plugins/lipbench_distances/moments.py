@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,12 @@ def gram(x: Tensor) -> Tensor:
 
 
 def root(cov: Tensor) -> Tensor:
-    """The positive semidefinite square root; eigenvalues below 0, which only rounding makes, count as 0."""
+    """The positive semidefinite square root; eigenvalues below 0, which only rounding makes, count as 0.
+
+    NaN where the covariance is not finite, as is all that is made of it.
+    """
+    if not bool(cov.isfinite().all()):
+        return cov * math.nan
     values, vectors = torch.linalg.eigh(cov)
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
 
@@ -35,7 +42,10 @@ def bures(factor: Tensor, other: Tensor) -> Tensor:
         factor: A1, (k, d): a root of the covariance, or centred rows divided by the root of their number.
         other: C2^(1/2), (d, d).
     """
-    fidelity = torch.linalg.matrix_norm(factor @ other, "nuc")
+    product = factor @ other
+    if not bool(product.isfinite().all()):
+        return product.sum() * math.nan
+    fidelity = torch.linalg.matrix_norm(product, "nuc")
     return factor.square().sum() + other.square().sum() - 2 * fidelity
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import torch
@@ -59,7 +60,10 @@ class Wasserstein(Distance):
     def loss(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
         """The least cost itself; its gradient holds the optimal plan fixed."""
         a, b = (torch.full((len(z),), 1 / len(z), dtype=z.dtype, device=z.device) for z in (x, y))
-        value: Tensor = pot().emd2(a, b, costs(x, y, self.order), numItermax=10_000_000)
+        found = costs(x, y, self.order)
+        if not bool(found.isfinite().all()):
+            return found.sum() * math.nan  # of which the solver would make 0
+        value: Tensor = pot().emd2(a, b, found, numItermax=10_000_000)
         return value
 
     def population(self, p: Distribution, q: Distribution) -> float | None:

@@ -105,7 +105,8 @@ def _alphas(records: Sequence[Record]) -> Line | None:
     for r in measured(records, "kr"):
         a = alpha(r)
         if a is not None and r.uses.get("data") == "two_moons" and r.params["network"].get("act") != "relu":
-            krs.setdefault(r.roles["data"], {}).setdefault(a, []).append(value(r))
+            # Not the value, which is a share of W1 where the metric is `relative`.
+            krs.setdefault(r.roles["data"], {}).setdefault(a, []).append(r.extras["kr"])
     data = max(krs, key=lambda d: len(krs[d]), default="")
     if len(krs.get(data, {})) < 2:
         return None

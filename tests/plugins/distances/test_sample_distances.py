@@ -198,3 +198,24 @@ def test_signs_and_a_gaussian_of_equal_moments_are_apart_in_exact_transport_alon
     truth = math.sqrt(2 - 2 * math.sqrt(2 / math.pi))
     # Half the signs are not exactly half of n, which costs more than anything else.
     assert float(SlicedWasserstein().between(x, y, CTX)) == pytest.approx(truth, abs=0.03)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    "distance",
+    [
+        Wasserstein(order=1),
+        Wasserstein(),
+        GaussianW2(),
+        GaussianW2(form="source"),
+        MeanCovariance(),
+        Energy(),
+        SlicedWasserstein(),
+    ],
+)
+def test_samples_that_are_not_finite_have_no_distance(distance: Distance, bad: float) -> None:
+    x, y = random_rows(6, 3), random_rows(6, 3, seed=1)
+    x[2, 1] = bad
+    for a, b in ((x, y), (y, x)):
+        assert not math.isfinite(float(distance.between(a, b, CTX)))
+        assert not math.isfinite(float(distance.loss(a, b, CTX)))

@@ -86,8 +86,17 @@ def test_corrections_say_what_was_measured() -> None:
         record("kr", 7.9, extras=KR),
         record("kr", 4.9, extras=KR | {"kr": 4.9}, network={"as": "relu", "act": "relu"}),
         *(
-            record("kr", kr, extras=KR, data="two_moons", on="moons", network={"alpha": alpha, "as": f"alpha {alpha}"})
+            record(
+                "kr",
+                kr / 1.3 if relative else kr,
+                metric="kr_share" if relative else "kr",
+                extras=KR | {"kr": kr, "w1": 1.3},
+                data="two_moons",
+                on="moons",
+                network={"alpha": alpha, "as": f"alpha {alpha}"},
+            )
             for alpha, kr in ((1.0, 1.2), (10.0, 0.9))
+            for relative in (False, True)
         ),
         record("product_bound", 1.05, network=layer | {"as": "conv", "of": "conv", "conv_bound": "deel"}),
         record("product_bound", 0.5, network=layer | {"as": "avg", "of": "avg"}),
@@ -121,6 +130,20 @@ def test_plots_are_drawn_where_there_is_something_to_draw() -> None:
     for report in (kr_curves, singular_values, certified_curves, pareto, contours):
         assert report(records)
         assert not report([])
+
+
+def test_marks_that_lie_on_one_another_have_one_label_and_radii_have_marks_in_the_legend() -> None:
+    records = []
+    for alpha, accuracy in ((1.0, 0.8), (10.0, 0.9), (100.0, 0.9)):
+        network = {"alpha": alpha, "as": f"alpha {alpha}"}
+        records += [
+            record("class_accuracy", accuracy, network=network, metric="accuracy"),
+            record("certified_accuracy", accuracy - 0.1, network=network, extras={"radius": 0.1}),
+        ]
+    figure = pareto(records)["pareto"]
+    assert {text.get_text() for text in figure.axes[0].texts} == {"1", "10, 100"}
+    (handle,) = figure.axes[0].get_legend_handles_labels()[0]
+    assert handle.get_marker() not in ("", "None", None)
 
 
 def test_failed_records_are_not_read() -> None:
