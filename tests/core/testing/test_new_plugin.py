@@ -16,10 +16,7 @@ from conftest import Cli
 
 KINDS = {
     "everything_with_a_name_of_30_x": (),
-    "a_net": ("model",),
-    "some_points": ("dataset",),
-    "a_slope": ("metric",),
-    "a_norm": ("method", "dataset"),
+    "a_slope": ("metric", "model"),
 }
 """Name of a plugin to the kinds that are asked of it."""
 
@@ -58,12 +55,19 @@ def test_it_works_at_once(python: Path, tmp_path: Path, cli: Cli) -> None:
         assert "passed" in call(python, folder, "pytest", "-q", "-p", "no:cacheprovider")
 
 
+@pytest.mark.parametrize("kinds", [(), ("dataset",), ("metric",), ("method", "dataset"), ("task", "model")])
 @pytest.mark.parametrize("name", ["x", "everything_with_a_name_of_30_x"])
-def test_format_lint_and_types(name: str, tmp_path: Path, cli: Cli) -> None:
-    cli("new-plugin", name, "--output", tmp_path / "x")
-    for words in (["ruff", "check", "-q", "."], ["ruff", "format", "-q", "--check", "."], ["mypy"]):
+def test_format_and_lint(name: str, kinds: tuple[str, ...], tmp_path: Path, cli: Cli) -> None:
+    cli("new-plugin", name, *(word for kind in kinds for word in ("--kind", kind)), "--output", tmp_path / "x")
+    for words in (["ruff", "check", "-q", "."], ["ruff", "format", "-q", "--check", "."]):
         done = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path / "x", capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+def test_types(tmp_path: Path, cli: Cli) -> None:
+    cli("new-plugin", "everything", "--output", tmp_path / "x")
+    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=tmp_path / "x", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_metadata(tmp_path: Path, cli: Cli) -> None:

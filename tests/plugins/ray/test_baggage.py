@@ -101,7 +101,7 @@ def test_what_cannot_be_is_one_line(cli: Cli, toy: Path, tmp_path: Path, words: 
         "lipbench: 1\nsuite: s\ntask: multiply\nmatrix: {model: fixed, data: numbers}\nmetrics: [mean]\n"
     )
     done = cli("run", tmp_path / "s.yaml", "--plugin", toy, "--results", tmp_path / "out", "--executor", "ray", *words)
-    assert done.code == 1
+    assert done.code == 2
     assert said in done.err
     assert len(done.err.strip().splitlines()) == 1
 
