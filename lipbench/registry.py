@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -241,10 +242,10 @@ def _block_one(wanted: Iterable[Registered]) -> str:
     return f"block one: {' or '.join(sorted(f'-p no:{r.plugin.name}' for r in wanted))}"
 
 
-def load_factory(factory: str) -> type:
-    """Import `module:Class`; whatever the import raises goes through."""
-    module, _, attribute = factory.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+def load_factory(factory: str) -> Any:
+    """Import what `module:NAME` names, a class or a function; whatever the import raises goes through."""
+    module, _, name = factory.partition(":")
+    return attrgetter(name)(importlib.import_module(module))
 
 
 def _untouched(files: Mapping[str, list[int]]) -> bool:

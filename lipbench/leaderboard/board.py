@@ -13,7 +13,7 @@ from lipbench.contract.errors import StoreError
 from lipbench.contract.values import Record, Table
 from lipbench.leaderboard.critical_difference import diagrams
 from lipbench.leaderboard.formats import find_format
-from lipbench.leaderboard.grid import current, plan_from
+from lipbench.leaderboard.grid import current, plan_from, planned
 from lipbench.leaderboard.page import Board, Source
 from lipbench.leaderboard.plots import draw
 from lipbench.leaderboard.references import reference_table
@@ -55,9 +55,9 @@ def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str
     if plan and not reports and not plan.get("reference"):
         # Nothing but the table reads the records: a tenth of their fields do.
         plan = plan if only is None else _part(plan, only)
-        mine, _ = tables(plan, read_cells(folder, _cells(plan)))
-        return _board(folder, plan, mine, [], lambda: current(plan, read_records(folder, _cells(plan))))
-    plan, records = _read(folder)
+        mine, _ = tables(plan, read_cells(folder, planned(plan)))
+        return _board(folder, plan, mine, [], lambda: current(plan, read_records(folder, planned(plan))))
+    plan, records = _read(folder, plan)
     reports = reports or list(all_reports(plugins, plan["task"]))
     if only is not None:
         plan, records = _part(plan, only), [r for r in records if r.cell in only]
@@ -67,10 +67,6 @@ def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str
     beside = reference_table(plan, records)
     shown = [*summed, *mine, *([beside] if beside else [])]
     return _board(folder, plan, shown, [*ask_audits(reports, records, numbers), *faults], lambda: records)
-
-
-def _cells(plan: Mapping[str, Any]) -> set[str]:
-    return {cell for job in plan["jobs"] for cell in job["cells"]}
 
 
 def _board(
@@ -113,7 +109,7 @@ def save_plots(folder: Path, plugins: Sequence[PluginInfo], records: Iterable[Re
     Raises:
         StoreError: The plan is damaged.
     """
-    plan, chosen = _read(folder, records)
+    plan, chosen = _read(folder, _plan(folder), records)
     reports = all_reports(plugins, plan["task"])
     return draw(folder / "plots", reports, chosen, _published(plan), lambda: diagrams(tables(plan, chosen)[1]))
 
@@ -130,11 +126,11 @@ def _plan(folder: Path) -> Mapping[str, Any]:
     return plan
 
 
-def _read(folder: Path, records: Iterable[Record] | None = None) -> tuple[Mapping[str, Any], list[Record]]:
+def _read(
+    folder: Path, plan: Mapping[str, Any], records: Iterable[Record] | None = None
+) -> tuple[Mapping[str, Any], list[Record]]:
     """The plan, made from the records where there is none, and the records that belong to it, in its order."""
-    plan = _plan(folder)
     if records is None:
-        # A folder may hold far more than its last plan asks for.
-        records = read_records(folder, _cells(plan) if plan else None)
+        records = read_records(folder, planned(plan) if plan else None)
     found = list(records)
     return plan or plan_from(found), current(plan, found)

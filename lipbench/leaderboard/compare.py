@@ -12,14 +12,14 @@ from typing import Literal, get_args
 from lipbench.contract.values import Direction, Record
 from lipbench.leaderboard.compare_sides import BySeed, Pair, match
 from lipbench.leaderboard.compare_tests import (
-    FEWEST_SEEDS,
     Difference,
     difference,
     of_intervals,
     p_values,
     standard_error,
 )
-from lipbench.leaderboard.paired import holm
+from lipbench.leaderboard.paired import FEWEST_SEEDS, holm
+from lipbench.leaderboard.summary import fault_of
 
 Verdict = Literal["worse", "failed", "better", "fixed", "changed", "incomparable", "untested", "gone", "new", "same"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -79,6 +79,11 @@ class Cost:
     gated: bool
     """Whether the suite gives it a threshold, so that a rise is a regression."""
 
+    @property
+    def regression(self) -> bool:
+        """Whether it rose beyond a threshold that the suite gives."""
+        return self.gated and self.higher
+
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteComparison:
@@ -107,7 +112,7 @@ class Comparison:
         """Whether there is something to fail on. What a suite lost that NEW does not have at all counts for `any` alone."""
         if on == "never":
             return False
-        dear = any(cost.gated and cost.higher for suite in self.suites for cost in suite.costs)
+        dear = any(cost.regression for suite in self.suites for cost in suite.costs)
         found = {line.verdict for suite in self.suites for line in suite.lines}
         return dear or bool(found - {"same"} if on == "any" else found & {*REGRESSIONS})
 
@@ -207,7 +212,7 @@ def _presence(pair: Pair, base: Mapping[int, Record], new: Mapping[int, Record])
         return "gone", ()
     lost = [seed for seed in base if seed in pair.new and seed not in new]
     if lost or (base and not new):
-        reasons = dict.fromkeys(_fault(pair.new[seed]) for seed in (lost or pair.new))
+        reasons = dict.fromkeys(fault_of(pair.new[seed]) for seed in (lost or pair.new))
         return "failed", (f"{len(new)} of {len(pair.new)} seeds: {'; '.join(reasons)}",)
     if not base:
         return ("fixed", ()) if new else ("same", ("failed on both sides",))
@@ -216,15 +221,8 @@ def _presence(pair: Pair, base: Mapping[int, Record], new: Mapping[int, Record])
 
 def _gaps(pair: Pair, new: Mapping[int, Record]) -> tuple[str, ...]:
     """Which seeds that only NEW has are without a value: they are no loss, but a mean must not hide them."""
-    reasons = dict.fromkeys(_fault(record) for seed, record in pair.new.items() if seed not in new)
+    reasons = dict.fromkeys(fault_of(record) for seed, record in pair.new.items() if seed not in new)
     return (f"{len(new)} of {len(pair.new)} seeds: {'; '.join(reasons)}",) if reasons else ()
-
-
-def _fault(record: Record | None) -> str:
-    if record is None:
-        return "not run yet"
-    error = record.error or {}
-    return f"{error.get('class', record.status)}: {error.get('message', '')}"
 
 
 _SAME: Mapping[str, Callable[[Record], str]] = {

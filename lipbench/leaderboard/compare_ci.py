@@ -22,11 +22,11 @@ def render_junit(comparison: Comparison) -> str:
     """A test suite for each suite and a test case for each metric of a row; a regression is a failure."""
     root = ElementTree.Element("testsuites", name="lipbench compare")
     for suite in comparison.suites:
-        bad = sum(line.verdict in REGRESSIONS for line in suite.lines) + sum(c.gated and c.higher for c in suite.costs)
+        dear = [cost for cost in suite.costs if cost.regression]
+        bad = sum(line.verdict in REGRESSIONS for line in suite.lines) + len(dear)
         skipped = sum(line.verdict in _SKIPPED for line in suite.lines)
-        gated = [cost for cost in suite.costs if cost.gated and cost.higher]
         node = ElementTree.SubElement(
-            root, "testsuite", name=_text(suite.suite), tests=str(len(suite.lines) + len(gated)), failures=str(bad),
+            root, "testsuite", name=_text(suite.suite), tests=str(len(suite.lines) + len(dear)), failures=str(bad),
             errors="0", skipped=str(skipped),
         )  # fmt: skip
         for line in suite.lines:
@@ -35,7 +35,7 @@ def render_junit(comparison: Comparison) -> str:
                 ElementTree.SubElement(case, "failure", type=line.verdict, message=_message(line)).text = _message(line)
             elif line.verdict in _SKIPPED:
                 ElementTree.SubElement(case, "skipped", message=_message(line))
-        for cost in gated:
+        for cost in dear:
             case = _case(node, suite.suite, cost.row, f"{cost.metric}: {cost.name}")
             ElementTree.SubElement(case, "failure", type="cost", message=f"{cost.base!r} to {cost.new!r}")
     ElementTree.indent(root)
@@ -66,7 +66,7 @@ def error_commands(comparison: Comparison) -> Iterator[str]:
         _command(f"cost: {suite.suite}", f"{place(c)}: {c.name} {c.base!r} to {c.new!r}")
         for suite in comparison.suites
         for c in suite.costs
-        if c.gated and c.higher
+        if c.regression
     ]
     if len(found) > ANNOTATIONS:
         left = len(found) - ANNOTATIONS + 1

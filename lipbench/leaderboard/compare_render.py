@@ -27,7 +27,7 @@ def headline(comparison: Comparison) -> str:
         for verdict, count in suite.counts().items():
             counts[verdict] = counts.get(verdict, 0) + count
     bad = sum(counts.get(v, 0) for v in REGRESSIONS)
-    dear = sum(cost.gated and cost.higher for suite in comparison.suites for cost in suite.costs)
+    dear = sum(cost.regression for suite in comparison.suites for cost in suite.costs)
     parts = [f"{bad} regression{'' if bad == 1 else 's'}", *([f"{dear} costs above their threshold"] if dear else [])]
     return f"{', '.join(parts)}: {_counts(counts)}"
 
@@ -91,7 +91,7 @@ def _text(comparison: Comparison) -> Iterator[str]:
 
 
 def _costs(suite: SuiteComparison) -> Iterator[str]:
-    listed = sorted(suite.costs, key=lambda cost: (not (cost.gated and cost.higher), not cost.higher))
+    listed = sorted(suite.costs, key=lambda cost: (not cost.regression, not cost.higher))
     for cost in listed[:COSTS_LISTED]:
         kind = "cost" if not cost.gated else "dearer" if cost.higher else "cheaper"
         yield f"{kind:9}  {place(cost)}  {cost.name} {_pair(cost.base, cost.new)}"
@@ -164,7 +164,7 @@ def _suite(suite: SuiteComparison) -> dict[str, Any]:
         "costs": [
             {
                 "row": _row(suite, c.row), "metric": visible(c.metric), "cost": c.name, "base": c.base, "new": c.new,
-                "regression": c.gated and c.higher,
+                "regression": c.regression,
             }
             for c in suite.costs
         ],

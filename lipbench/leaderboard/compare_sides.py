@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lipbench.contract.values import Record
-from lipbench.leaderboard.grid import UNSET, VARIANT, Grid, latest, make_grid, plan_from
+from lipbench.leaderboard.grid import UNSET, VARIANT, Grid, latest, make_grid, plan_from, planned
 from lipbench.results.form import sound_plan
 from lipbench.results.store import read_records
 
@@ -63,30 +63,28 @@ def match(base: Path | None, new: Path | None) -> Sides:
     return Sides(keys=names, pairs=pairs, compare=specs[1] if any(specs[1].values()) else specs[0])
 
 
-def _load(folder: Path | None) -> tuple[Mapping[str, Any], Sequence[Record]]:
+def _load(folder: Path | None) -> tuple[Mapping[str, Any], Mapping[str, Record]]:
     if folder is None:
-        return {}, ()
+        return {}, {}
     plan = sound_plan(folder)
-    # A folder may hold far more than its last plan asks for.
-    records = list(read_records(folder, {cell for job in plan["jobs"] for cell in job["cells"]} if plan else None))
-    return plan or plan_from(latest(records).values()), records
+    records = latest(read_records(folder, planned(plan) if plan else None))
+    return plan or plan_from(records.values()), records
 
 
 def _places(
-    plan: Mapping[str, Any], records: Sequence[Record], options: Mapping[str, None]
+    plan: Mapping[str, Any], records: Mapping[str, Record], options: Mapping[str, None]
 ) -> Iterator[tuple[tuple[tuple[str, str], ...], str, dict[int, Record | None]]]:
     if not plan or not plan["jobs"]:
         return
     roles = dict.fromkeys(role for job in plan["jobs"] for role in job["roles"])
     grid: Grid = make_grid({**plan, "leaderboard": {"rows": [*roles, *options]}}, records)
-    known = latest(records)
     for row in grid.rows:
         facts = {name: text for name, text in row.facts.items() if name in roles or name in options}
         variant = row.keys[-1] if grid.keys[-1:] == (VARIANT,) else "1"
         key = (*facts.items(), (VARIANT, variant))
         for metric in row.cells:
             cells = row.cells[metric]
-            yield tuple(sorted(key)), metric, {seed: known.get(cell) for seed, cell in cells.items()}
+            yield tuple(sorted(key)), metric, {seed: records.get(cell) for seed, cell in cells.items()}
 
 
 def _telling(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> tuple[str, ...]:

@@ -13,10 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lipbench.leaderboard.paired import ROUNDING
+from lipbench.leaderboard.numbers import moments
+from lipbench.leaderboard.paired import FEWEST_SEEDS, ROUNDING
 
-FEWEST_SEEDS = 3
-"""Of fewer no noise is estimated: the test would find next to nothing, and what it finds in rounded values is chance."""
 _LARGE = 1e100
 """Squares of larger numbers, and of the inverse of smaller ones, are no float any more."""
 
@@ -62,7 +61,7 @@ def difference(base: Mapping[int, float], new: Mapping[int, float]) -> Differenc
         scale = 1.0
     one, other = [v / scale for v in one], [v / scale for v in other]
     if min(len(one), len(other)) < FEWEST_SEEDS:
-        found = Difference(base=_mean(one), new=_mean(other), paired=paired, words="")
+        found = Difference(base=moments(one)[0], new=moments(other)[0], paired=paired, words="")
     else:
         found = _paired(one, other) if paired else _welch(one, other)
     return found if scale == 1.0 else replace(found, base=found.base * scale, new=found.new * scale)
@@ -70,9 +69,8 @@ def difference(base: Mapping[int, float], new: Mapping[int, float]) -> Differenc
 
 def _paired(one: Sequence[float], other: Sequence[float]) -> Difference:
     changes = [b - a for a, b in zip(one, other, strict=True)]
-    mean, count = _mean(changes), len(changes)
-    spread = _spread(changes, mean)
-    base, new = _mean(one), _mean(other)
+    count, (mean, spread) = len(changes), moments(changes)
+    base, new = moments(one)[0], moments(other)[0]
     if spread <= ROUNDING * max(map(abs, (*one, *other))):
         p = 2.0 ** (1 - count) if mean else 1.0
         return Difference(base=base, new=new, paired=True, words=f"exact, {count} equal differences", flat=True, p=p)
@@ -81,8 +79,9 @@ def _paired(one: Sequence[float], other: Sequence[float]) -> Difference:
 
 
 def _welch(one: Sequence[float], other: Sequence[float]) -> Difference:
-    sizes, means = (len(one), len(other)), (_mean(one), _mean(other))
-    errors = [_spread(v, m) ** 2 / len(v) for v, m in zip((one, other), means, strict=True)]
+    sizes = len(one), len(other)
+    means, spreads = zip(moments(one), moments(other), strict=True)
+    errors = [spread**2 / size for spread, size in zip(spreads, sizes, strict=True)]
     words = f"{sizes[0]} and {sizes[1]} seeds"
     if math.sqrt(sum(errors)) <= ROUNDING * max(map(abs, (*one, *other))):
         p = 2.0 / math.comb(sum(sizes), sizes[0]) if means[0] != means[1] else 1.0
@@ -120,13 +119,3 @@ def p_values(differences: Sequence[Difference]) -> list[float | None]:
         for (i, _, _), p in zip(tested, values, strict=True):
             found[i] = float(p)
     return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    # fsum rounds once, so the order of the values changes nothing.
-    return math.fsum(values) / len(values)
-
-
-def _spread(values: Sequence[float], mean: float) -> float:
-    """Standard deviation of a sample."""
-    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from lipbench.contract.errors import PluginError, in_words
 from lipbench.leaderboard.page import Board
 from lipbench.plugins import PluginInfo, PluginOptions, declared, load_plugins
+from lipbench.registry import load_factory
 
 Renderer = Callable[[Sequence[Board]], str]
 
@@ -28,9 +27,8 @@ def find_format(name: str, plugins: Sequence[PluginInfo] = ()) -> Renderer:
     known = plugins or load_plugins(PluginOptions(autoload=False))
     made, plugin = declared("format", name, [(f, p) for p in known for f in p.formats])
     who = f"format {name!r} of plugin {plugin.name!r} ({plugin.distribution})"
-    module, _, attribute = made.factory.partition(":")
     try:
-        function: Any = getattr(importlib.import_module(module), attribute)
+        function = load_factory(made.factory)
     except Exception as error:
         raise PluginError(f"{who} cannot be loaded: {in_words(error)}") from error
 

@@ -68,6 +68,11 @@ def make_grid(plan: Mapping[str, Any], records: Found) -> Grid:
     return Grid(keys=shown, roles=roles, metrics=tuple(metrics), rows=rows, records=chosen)
 
 
+def planned(plan: Mapping[str, Any]) -> set[str]:
+    """Ids of the cells of a plan: a folder may hold far more records than its last plan asks for."""
+    return {cell for job in plan["jobs"] for cell in job["cells"]}
+
+
 def current(plan: Mapping[str, Any], records: Iterable[Record]) -> list[Record]:
     """The records that belong to a plan, one a cell, in plan order; of an empty plan, the latest of each kind."""
     known = latest(records)

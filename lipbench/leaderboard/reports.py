@@ -3,31 +3,18 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lipbench.contract.components import Report
 from lipbench.contract.values import Record, Table
-
-
-def function_of(report: Report) -> Callable[..., Any]:
-    """Import the function behind `module:function`.
-
-    Raises:
-        ImportError, AttributeError: There is none.
-    """
-    module, _, name = report.factory.partition(":")
-    made: Any = importlib.import_module(module)
-    for part in name.split("."):
-        made = getattr(made, part)
-    return made
+from lipbench.registry import load_factory
 
 
 def call(report: Report, records: Sequence[Record], published: Sequence[Mapping[str, Any]]) -> Any:
     """What a report makes of the records, and of the published numbers where it takes them."""
-    function = function_of(report)
+    function = load_factory(report.factory)
     return function(records, published) if "published" in inspect.signature(function).parameters else function(records)
 
 

@@ -179,14 +179,15 @@ def _lost(measured: Measured, good: int) -> tuple[str, ...]:
     """Why seeds are missing, in one remark."""
     if good == len(measured):
         return ()
-    faults = [(seed, _fault(r)) for seed, r in measured if r is None or not _sound(r)]
+    faults = [(seed, fault_of(r)) for seed, r in measured if r is None or not _sound(r)]
     if not good and {why for _, why in faults} == {NOT_RUN}:
         return (NOT_RUN,)
     reasons = _by_reason(faults, len(measured))
     return ("; ".join([f"{good} of {len(measured)} seeds", *reasons]),) if good else ("; ".join(reasons),)
 
 
-def _fault(record: Finished | None) -> str:
+def fault_of(record: Finished | None) -> str:
+    """Why a seed has no value."""
     if record is None:
         return NOT_RUN
     if record.status == "ok":

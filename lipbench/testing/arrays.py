@@ -70,6 +70,13 @@ def different(one: Mapping[str, Array], other: Mapping[str, Array]) -> list[str]
     return [p for p in dict.fromkeys([*one, *other]) if p not in one or p not in other or not same(one[p], other[p])]
 
 
+def written_by(use: Callable[[Any], Any], value: Any) -> list[str]:
+    """Paths of the arrays of a value that are not the same after its use."""
+    before = copied(value)
+    use(value)
+    return different(before, copied(value))
+
+
 def floating(array: Array) -> bool:
     """Whether it can hold NaN."""
     return array.is_floating_point() if isinstance(array, torch.Tensor) else np.issubdtype(array.dtype, np.floating)

@@ -79,6 +79,7 @@ class Subject:
 
 
 S = TypeVar("S", bound=Subject)
+T = TypeVar("T")
 Check = Callable[[S], Iterable[str]]
 """Gives a sentence for each fault; its name is what is waived, its docstring says what must hold."""
 
@@ -141,6 +142,26 @@ def _result(check: Check[S], subject: S, waived: str | None, seen: set[str]) -> 
 def registry_with(plugin: str | None) -> Registry:
     """The installed plugins, and one that is not installed."""
     return load_registry(PluginOptions(extra=(plugin,) if plugin else ()))
+
+
+SMALLER = {0.5: "half the size", 1e-9: "one row"}
+"""Shares of the batch that are tried, with their words."""
+
+
+def in_batches(measure: Callable[..., T]) -> tuple[T, dict[str, T]]:
+    """What a component gives with its usual batch, and with each smaller one by its words.
+
+    Args:
+        measure: Takes keywords for the context.
+
+    Raises:
+        DoesNotApply: The component asks for no batch.
+    """
+    asked: list[int] = []
+    whole = measure(on_batch=asked.append)
+    if not asked:
+        raise DoesNotApply("it asks for no batch by ctx.batch()")
+    return whole, {words: measure(batch_scale=scale) for scale, words in SMALLER.items()}
 
 
 def find(kind: Kind, component: type | str, plugin: str | None) -> tuple[type, Component | None]:

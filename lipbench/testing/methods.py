@@ -11,9 +11,9 @@ import numpy as np
 
 from lipbench.contract.components import Method
 from lipbench.contract.context import Context
-from lipbench.testing.arrays import Array, arrays_in, copied, different, floating, numpy_of, replaced, with_nan
+from lipbench.testing.arrays import Array, arrays_in, different, floating, numpy_of, replaced, with_nan, written_by
 from lipbench.testing.common import COMMON
-from lipbench.testing.kit import Checks, Conformance, DoesNotApply, Subject, find, global_seed
+from lipbench.testing.kit import Checks, Conformance, DoesNotApply, Subject, find, global_seed, in_batches
 
 Call = Callable[[Any, Any, Context], Any]
 
@@ -57,21 +57,14 @@ def determinism(subject: MethodSubject) -> Iterable[str]:
 
 def inputs_unchanged(subject: MethodSubject) -> Iterable[str]:
     """It does not write to what it is given."""
-    inputs = subject.inputs()
-    before = copied(inputs)
-    subject.result(inputs)
-    for path in different(before, copied(inputs)):
+    for path in written_by(subject.result, subject.inputs()):
         yield f"it writes to its input {path}; copy before writing"
 
 
 def batch_independence(subject: MethodSubject) -> Iterable[str]:
     """Smaller batches, after memory ran out, give the same result up to rounding."""
-    asked: list[int] = []
-    whole = dict(_arrays(subject.result(subject.inputs(), on_batch=asked.append)))
-    if not asked:
-        raise DoesNotApply("it asks for no batch by ctx.batch()")
-    for scale in (0.5, 1e-9):
-        part = dict(_arrays(subject.result(subject.inputs(), batch_scale=scale)))
+    whole, smaller = in_batches(lambda **context: dict(_arrays(subject.result(subject.inputs(), **context))))
+    for part in smaller.values():
         for path, array in whole.items():
             a, b = numpy_of(array), numpy_of(part[path])
             if a.shape != b.shape or not np.allclose(a, b, rtol=subject.tolerance, atol=subject.tolerance * _size(a)):

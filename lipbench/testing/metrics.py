@@ -16,8 +16,6 @@ from lipbench.contract.values import Value
 from lipbench.testing.arrays import (
     arrays_in,
     close,
-    copied,
-    different,
     first_rows,
     floating,
     permuted,
@@ -25,9 +23,10 @@ from lipbench.testing.arrays import (
     rotated,
     scaled,
     with_nan,
+    written_by,
 )
 from lipbench.testing.common import COMMON
-from lipbench.testing.kit import Checks, Conformance, DoesNotApply, Subject, find, global_seed
+from lipbench.testing.kit import Checks, Conformance, DoesNotApply, Subject, find, global_seed, in_batches
 
 TOLERANCE = 1e-5
 """Relative: what another order, batch or rotation may change."""
@@ -124,23 +123,16 @@ def determinism(subject: MetricSubject) -> Iterable[str]:
 
 def evidence_unchanged(subject: MetricSubject) -> Iterable[str]:
     """It does not write to its evidence, which others read too."""
-    evidence = subject.evidence()
-    before = copied(evidence)
-    subject.measure(evidence)
-    for path in different(before, copied(evidence)):
+    for path in written_by(subject.measure, subject.evidence()):
         yield f"it writes to {path} of its evidence; copy before writing"
 
 
 def batch_independence(subject: MetricSubject) -> Iterable[str]:
     """Smaller batches, after memory ran out, give the same value up to rounding."""
-    asked: list[int] = []
-    whole = subject.number(subject.evidence(), on_batch=asked.append)
-    if not asked:
-        raise DoesNotApply("it asks for no batch by ctx.batch()")
-    for scale in (0.5, 1e-9):
-        part = subject.number(subject.evidence(), batch_scale=scale)
+    whole, smaller = in_batches(lambda **context: subject.number(subject.evidence(), **context))
+    for size, part in smaller.items():
         if not close(whole, part, max(subject.tolerance, 1e-4)):
-            yield f"with batches of {'half the size' if scale == 0.5 else 'one row'} the value is {part!r}, not {whole!r}"
+            yield f"with batches of {size} the value is {part!r}, not {whole!r}"
 
 
 def nan_evidence(subject: MetricSubject) -> Iterable[str]:

@@ -184,6 +184,21 @@ class Capture(Metric):
         return Value(value=0.0, direction="none", unit="1")
 
 
+def _subject(
+    name: str, roles: Mapping[str, Any], metrics: Sequence[Any], params: Mapping[str, Any] | None, plugin: str | None
+) -> TaskSubject:
+    cls, declared = find("task", name, plugin)
+    return TaskSubject(
+        kind="task",
+        cls=cls,
+        declared=declared,
+        params=params or {},
+        roles=roles,
+        metrics=metrics,
+        registry=registry_with(plugin),
+    )
+
+
 def make_evidence(
     task: str,
     *,
@@ -207,16 +222,7 @@ def make_evidence(
         AssertionError: The task fails.
         SuiteError: Roles or metric do not fit the task.
     """
-    cls, declared = find("task", task, plugin)
-    subject = TaskSubject(
-        kind="task",
-        cls=cls,
-        declared=declared,
-        params=params or {},
-        roles=roles,
-        metrics=[metric],
-        registry=registry_with(plugin),
-    )
+    subject = _subject(task, roles, [metric], params, plugin)
     Capture.found.clear()
     subject.run(subject.plan(seed=seed), capture=True)
     return Capture.found.pop()
@@ -250,15 +256,6 @@ def check_task(
         ConformanceError: With a line for each fault.
         SuiteError: Roles or metrics do not fit the task.
     """
-    cls, declared = find("task", component, plugin)
-    subject = TaskSubject(
-        kind="task",
-        cls=cls,
-        declared=declared,
-        params=params or {},
-        roles=roles,
-        metrics=metrics,
-        registry=registry_with(plugin),
-    )
+    subject = _subject(component, roles, metrics, params, plugin)
     subject.plan()
     return CHECKS.run(subject, waive or {})

@@ -21,6 +21,9 @@ _PLACE = b"<?shared "
 _SIZE = re.compile(rb"<svg\b[^>]*?\bviewBox=[\"']\s*[-\d.]+\s+[-\d.]+\s+([\d.]+)\s+([\d.]+)")
 
 
+_PICTURES = {".png": "image/png", ".webp": "image/webp"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """A plot that a plugin drew."""
@@ -87,13 +90,17 @@ def _read(path: Path) -> Image | None:
         # Points become pixels: 4 of 3.
         size = [round(float(x) * 4 / 3) for x in found.groups()] if found else [0, 0]
         return Image(name=path.stem, kind=SVG, content=slim(content), width=size[0], height=size[1])
-    if path.suffix == ".png":
-        content = path.read_bytes()
-        width, height = (int.from_bytes(content[i : i + 4]) for i in (16, 20))
-        return Image(name=path.stem, kind="image/png", content=content, width=width, height=height)
-    if path.suffix == ".webp":
-        content = path.read_bytes()
-        # The size of lossy pictures, which are all that we write: 14 bits each after the start code of a key frame.
-        width, height = (int.from_bytes(content[i : i + 2], "little") & 0x3FFF for i in (26, 28))
-        return Image(name=path.stem, kind="image/webp", content=content, width=width, height=height)
+    if path.suffix in _PICTURES:
+        width, height = _size(path)
+        return Image(name=path.stem, kind=_PICTURES[path.suffix], content=path.read_bytes(), width=width, height=height)
     return None
+
+
+def _size(path: Path) -> tuple[int, int]:
+    from PIL import Image as Pixels
+
+    try:
+        with Pixels.open(path, formats=["PNG", "WEBP"]) as picture:
+            return picture.size
+    except (OSError, Pixels.DecompressionBombError):
+        return 0, 0
