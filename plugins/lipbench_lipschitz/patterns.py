@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activation patterns of a ReLU network: the affine piece that belongs to one, and a proof that the piece has an interior."""
+"""A proof that the affine piece of an activation pattern has an interior.
+
+Cells as inequalities, and the largest ball in one, are the geometry engine's too. Here the rounding of each row is bounded, the
+cube is measured in shares of the box, and an empty piece comes with the rows in conflict: a proof needs all three.
+"""
 
 from __future__ import annotations
 
@@ -35,24 +39,6 @@ class Inside:
     conflicts: Sequence[Mapping[int, bool]] = ()
     """Without a point: states of neurons of this layer that cannot occur together where all layers below have the pattern's
     states. Empty where the linear program failed."""
-
-
-def gradient(layers: Sequence[Dense], pattern: Pattern, row: int) -> np.ndarray:
-    """Gradient of one output on the piece of a pattern."""
-    g: np.ndarray = layers[-1].weight[row].numpy()
-    for layer, on in zip(reversed(layers[:-1]), reversed(pattern), strict=True):
-        g = (g * on) @ layer.weight.numpy()
-    return g
-
-
-def pattern_at(layers: Sequence[Dense], x: np.ndarray) -> Pattern:
-    """The pattern at a point, or at points (N, n) as arrays (N, width)."""
-    found = []
-    for layer in layers[:-1]:
-        z = x @ layer.weight.numpy().T + layer.bias.numpy()
-        found.append((z > 0).astype(float))
-        x = np.maximum(z, 0.0)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,15 @@ def test_the_core_imports_no_plugin() -> None:
     assert found == []
 
 
-# The ground that method plugins share: protocols such as `Attack`, which a third party imports from there as well.
-SHARED = "lipbench_basics"
+# The ground that method plugins share, and that a third party may import as well: protocols such as `Attack`, and the geometry
+# of piecewise linear networks.
+SHARED = ("lipbench_basics", "lipbench_relu_geometry.engine")
+# What the second may import: it is a library, which knows no task, no suite and no other plugin.
+LIBRARY = ("lipbench.api", "torch", "numpy", "scipy", "highspy")
+
+
+def _within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == p or module.startswith(f"{p}.") for p in packages)
 
 
 def test_plugins_import_the_public_surface_and_no_other_method() -> None:
@@ -39,10 +46,24 @@ def test_plugins_import_the_public_surface_and_no_other_method() -> None:
             for module in _imports(path):
                 top = module.split(".")[0]
                 if (top == "lipbench" and module not in ("lipbench.api", "lipbench.testing")) or (
-                    top in PLUGINS and top not in (name, SHARED)
+                    top in PLUGINS and top != name and not _within(module, SHARED)
                 ):
                     wrong.append((path.name, module))
     assert wrong == []
+
+
+def test_the_shared_geometry_engine_is_a_library() -> None:
+    engine = ROOT / "plugins" / "lipbench_relu_geometry" / "engine"
+    allowed = (*LIBRARY, *sys.stdlib_module_names)
+    found = [(p.name, m) for p in engine.rglob("*.py") for m in _imports(p) if not _within(m, allowed)]
+    assert found == []
+    upwards = [
+        (p.name, node.module)
+        for p in engine.rglob("*.py")
+        for node in ast.walk(ast.parse(p.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level > 1
+    ]
+    assert upwards == []
 
 
 def test_files_stay_small() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from lipbench_relu_geometry.engine.network import net_of
 from pydantic import Field
 from scipy.sparse import diags_array, eye_array
 from torch import Tensor
@@ -19,7 +20,7 @@ from ..activations import Activation
 from ..chain import Dense, dense_chain
 from ..intervals import Interval, affine, jacobian_range, preactivations, slope_range
 from ..mixed_integer import Program
-from ..patterns import Inside, Pattern, gradient, look_inside, pattern_at
+from ..patterns import Inside, Pattern, look_inside
 from ..result import Estimator, bound
 from ..task import NetworkOnRegion
 from .interval import region_boxes
@@ -203,6 +204,7 @@ class _Problem:
 
     def __init__(self, chain: Sequence[Dense | Activation], layers: Sequence[Dense], box: Interval, starts: np.ndarray) -> None:
         self.layers, self.box = layers, box
+        self.net = net_of((layer.weight.numpy(), layer.bias.numpy()) for layer in layers)
         mid, rad = box.mid[0].numpy(), box.rad[0].numpy()
         self.samples = mid + rad * starts
         inputs = preactivations(chain, box)
@@ -229,10 +231,9 @@ class _Problem:
 
     def attained(self, row: int, points: np.ndarray) -> _Attained:
         """The largest gradient at some points (N, n)."""
-        patterns = pattern_at(self.layers, points)
-        sizes = [float(np.abs(gradient(self.layers, [p[i] for p in patterns], row)).sum()) for i in range(len(points))]
+        sizes = np.abs(self.net.jacobian(self.net.bits(points), [row])).sum((1, 2))
         best = int(np.argmax(sizes))
-        return _Attained(value=sizes[best], point=points[best])
+        return _Attained(value=float(sizes[best]), point=points[best])
 
 
 class _Encoded:

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from lipbench.api import InvalidInput
 
 from .network import ReluNet
-from .plane import box, decompose
+from .plane import Plane, box, decompose
 from .traversal import traverse
 from .vertices import NotGeneric, walk
 
@@ -130,23 +130,37 @@ def enumerate_cells(
 
 def _by_polygons(net: ReluNet, low: float | None, high: float | None, limit: int) -> CellComplex:
     window = None if low is None or high is None else box([low, low], [high, high])
-    found = decompose([net], window, limit=limit)
-    centres = found.rings.centres()
-    inner = None
-    if len(found.rings) == len(found) and bool((centres[:, 2] > 0).all()):
-        inner = found.centre + found.scale * centres[:, :2] / centres[:, 2:]
-    cells = CellComplex(
-        engine="polygons",
-        packed=found.packed,
-        active=found.active,
-        bounded=found.bounded,
-        inner=inner,
-        nongeneric=int(found.coincident),
-        edges=None,
-        units=net.units,
-    )
-    # Beyond an edge that several units share not one bit changes, so that no neighbour has the other value of one bit alone.
-    return replace(cells, nongeneric=cells.nongeneric + cells.neighbours()[1])
+    plane = decompose([net], window, limit=limit)
+    cells = complexes(plane)[0]
+    return replace(cells, nongeneric=int(plane.coincident) + cells.nongeneric)
+
+
+def complexes(plane: Plane) -> list[CellComplex]:
+    """The cells of each network of a plane.
+
+    `nongeneric` counts facets without a partner; `inner` is None where a cell is unbounded or in pieces.
+    """
+    count, centres = int(plane.net.max()) + 1, plane.rings.centres()
+    whole = len(plane.rings) == len(plane)
+    found = []
+    for net in range(count):
+        mine = plane.net == net
+        inner = None
+        if whole and bool((centres[mine, 2] > 0).all()):
+            inner = plane.centre + plane.scale * centres[mine, :2] / centres[mine, 2:]
+        cells = CellComplex(
+            engine="polygons",
+            packed=plane.packed[mine],
+            active=plane.active[mine],
+            bounded=plane.bounded[mine],
+            inner=inner,
+            nongeneric=0,
+            edges=None,
+            units=plane.units,
+        )
+        # Beyond an edge that several units share not one bit changes, so that no neighbour has the other value of one bit alone.
+        found.append(replace(cells, nongeneric=cells.neighbours()[1]))
+    return found
 
 
 def _by_vertices(net: ReluNet, low: float | None, high: float | None, limit: int) -> CellComplex:

@@ -49,7 +49,7 @@ def active_bits(net: ReluNet, x: np.ndarray, rng: np.random.Generator, *, rays: 
     _, singular, right = np.linalg.svd(net.weights[0], full_matrices=False)
     full = int((singular > 1e-10 * singular.max(initial=0.0)).sum())
     active = np.zeros(net.units, dtype=bool)
-    if full == len(net.weights[0]):
+    if full == len(net.weights[0]) and not net.below:
         on = bits[0, : net.widths[0]] > 0
         active[: net.widths[0]] = ~on
         y = (net.weights[0] @ x + net.biases[0])[on]

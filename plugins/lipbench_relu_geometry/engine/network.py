@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from lipbench_basics.networks.layers import Rescale
 from torch import nn
 
 from lipbench.api import InvalidInput, NotApplicable, NotFinite
 
 KNOWN = "Linear, ReLU, BatchNorm1d in eval mode, Flatten, Dropout and Identity"
+Scaling = Callable[[nn.Module], tuple[float, float]]
+"""Reads a module x -> scale * x + shift as (scale, shift)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Cells:
 
 @dataclass(frozen=True, eq=False)
 class ReluNet:
-    """f(x) = W_{L+1} relu(... relu(W_1 x + b_1) ...) + b_{L+1}, all arrays float64.
+    """f(x) = W_{L+1} phi(... phi(W_1 x + b_1) ...) + b_{L+1}, all arrays float64; phi is ReLU, or bends at 0 as ReLU does.
 
     Bits are ordered by layer, then by unit; a bit is 1 where the pre-activation is above 0, so zero counts as off, which is
     torch's derivative of ReLU at 0.
@@ -43,6 +44,8 @@ class ReluNet:
     """L + 1 matrices (out, in)."""
     biases: tuple[np.ndarray, ...]
     """L + 1 vectors (out,)."""
+    below: tuple[float, ...] = ()
+    """Slope of phi below 0 in each of the L hidden layers, 1 above: -1 is the absolute value; () is ReLU in all of them."""
 
     @property
     def inputs(self) -> int:
@@ -67,10 +70,10 @@ class ReluNet:
     def pre_activations(self, x: np.ndarray) -> np.ndarray:
         """(N, m) -> (N, h): what each hidden unit gets before its ReLU."""
         found = []
-        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+        for k, (w, b) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
             z = x @ w.T + b
             found.append(z)
-            x = np.maximum(z, 0.0)
+            x = self.bend(k, z)
         return np.concatenate(found, axis=1) if found else np.zeros((len(x), 0))
 
     def bits(self, x: np.ndarray) -> np.ndarray:
@@ -79,13 +82,18 @@ class ReluNet:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(N, m) -> (N, n)."""
-        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            x = np.maximum(x @ w.T + b, 0.0)
+        for k, (w, b) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
+            x = self.bend(k, x @ w.T + b)
         return x @ self.weights[-1].T + self.biases[-1]
 
-    def layers_of(self, bits: np.ndarray) -> list[np.ndarray]:
-        """(B, h) bits -> one (B, width) array for each hidden layer."""
-        return np.split(np.asarray(bits), np.cumsum(self.widths)[:-1].tolist(), axis=1) if self.units else []
+    def bend(self, layer: int, z: np.ndarray) -> np.ndarray:
+        """The activation of one hidden layer, for values of its units in the last axis."""
+        return np.maximum(z, 0.0) if not self.below else np.where(z > 0, z, self.below[layer] * z)
+
+    def slopes_of(self, bits: np.ndarray) -> list[np.ndarray]:
+        """(B, h) bits -> one (B, width) array for each hidden layer: the slope of phi, which without `below` is the bit."""
+        layers = np.split(np.asarray(bits), np.cumsum(self.widths)[:-1].tolist(), axis=1) if self.units else []
+        return [np.where(on, 1.0, low) for on, low in zip(layers, self.below, strict=True)] if self.below else layers
 
     def affine(self, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The pre-activations of all units and the outputs as affine functions, where the bits hold.
@@ -101,7 +109,7 @@ class ReluNet:
         offset = np.zeros((count, self.inputs))
         slopes: list[np.ndarray] = []
         offsets: list[np.ndarray] = []
-        for w, b, on in zip(self.weights[:-1], self.biases[:-1], self.layers_of(bits), strict=True):
+        for w, b, on in zip(self.weights[:-1], self.biases[:-1], self.slopes_of(bits), strict=True):
             # The first layer is the same for all; later ones are products of the rows that are on.
             slope = w @ slope if slopes else np.broadcast_to(w, (count, *w.shape))
             offset = offset @ w.T + b
@@ -111,6 +119,24 @@ class ReluNet:
         hidden = np.concatenate(slopes, axis=1) if slopes else np.zeros((count, 0, self.inputs))
         level = np.concatenate(offsets, axis=1) if offsets else np.zeros((count, 0))
         return hidden, level, self.weights[-1] @ slope, offset @ self.weights[-1].T + self.biases[-1]
+
+    def jacobian(self, bits: np.ndarray, rows: Sequence[int] | None = None) -> np.ndarray:
+        """(B, q, m) Jacobians of q outputs, of all or of those named, where bits (B, h) hold: no other product is made.
+
+        They are multiplied from the side that has fewer rows or columns. The relative error is at most
+        gamma_k |W_{L+1}| |D_L| ... |W_1|, elementwise, for sums of k = h + L + 1 products.
+        """
+        last = self.weights[-1] if rows is None else self.weights[-1][list(rows)]
+        slopes, count = self.slopes_of(bits), len(bits)
+        if len(last) <= self.inputs:
+            found = np.broadcast_to(last, (count, *last.shape))
+            for w, slope in zip(reversed(self.weights[:-1]), reversed(slopes), strict=True):
+                found = (found * slope[:, None, :]) @ w
+            return found
+        found = np.broadcast_to(np.eye(self.inputs), (count, self.inputs, self.inputs))
+        for w, slope in zip(self.weights[:-1], slopes, strict=True):
+            found = slope[:, :, None] * (w @ found)
+        return last @ found
 
     def cells(self, bits: np.ndarray) -> Cells:
         """The closed polyhedra {x: rows . x <= bounds} of bit vectors (B, h), and the affine maps on them."""
@@ -126,11 +152,15 @@ class ReluNet:
             directions: (k, m); with 2 rows, the slice is a plane.
         """
         w, b = self.weights[0], self.biases[0]
-        return ReluNet((w @ directions.T, *self.weights[1:]), (w @ origin + b, *self.biases[1:]))
+        return replace(self, weights=(w @ directions.T, *self.weights[1:]), biases=(w @ origin + b, *self.biases[1:]))
 
 
-def net_of(layers: Iterable[tuple[np.ndarray, np.ndarray]]) -> ReluNet:
+def net_of(layers: Iterable[tuple[np.ndarray, np.ndarray]], below: Sequence[float] = ()) -> ReluNet:
     """A network of (W, b) pairs, the last of them the output.
+
+    Args:
+        layers: The pairs, (out, in) and (out,).
+        below: Slope below 0 of the activation of each hidden layer; () for ReLU.
 
     Raises:
         InvalidInput: The shapes do not fit.
@@ -144,16 +174,18 @@ def net_of(layers: Iterable[tuple[np.ndarray, np.ndarray]]) -> ReluNet:
             raise InvalidInput(f"layer {i + 1}: weight {w.shape} and bias {b.shape} do not fit what is before them")
         if not (np.isfinite(w).all() and np.isfinite(b).all()):
             raise NotFinite(f"layer {i + 1} holds NaN or infinite weights")
-    return ReluNet(tuple(w for w, _ in pairs), tuple(b for _, b in pairs))
+    if len(below) not in (0, len(pairs) - 1) or not np.isfinite(below).all():
+        raise InvalidInput(f"{len(pairs) - 1} hidden layers need as many finite slopes below 0, or none; found {list(below)}")
+    return ReluNet(tuple(w for w, _ in pairs), tuple(b for _, b in pairs), tuple(below) if any(below) else ())
 
 
-def read(module: nn.Module, inputs: int) -> ReluNet:
+def read(module: nn.Module, inputs: int, scalings: Mapping[type[nn.Module], Scaling] | None = None) -> ReluNet:
     """Read an `nn.Sequential` into float64 matrices; affine layers in a row are merged.
 
     Args:
-        module: Linear, ReLU, BatchNorm1d in eval mode, Flatten, Dropout and Identity, in any nesting of Sequential; and the
-            change of units of the shared networks.
+        module: Linear, ReLU, BatchNorm1d in eval mode, Flatten, Dropout and Identity, in any nesting of Sequential.
         inputs: Numbers in one input.
+        scalings: Further modules that are read, those that change units.
 
     Raises:
         NotApplicable: Another module, or one in a place or mode where the network is not piecewise affine.
@@ -169,7 +201,7 @@ def read(module: nn.Module, inputs: int) -> ReluNet:
                 done.append((weight, bias))
                 weight, bias, plain = np.eye(len(bias)), np.zeros(len(bias)), True
             continue
-        w, b = _affine(part, len(bias))
+        w, b = _affine(part, len(bias), scalings or {})
         if w is None:
             continue
         weight, bias = (w @ weight, w @ bias + b) if w.ndim == 2 else (w[:, None] * weight, w * bias + b)
@@ -185,15 +217,16 @@ def _parts(module: nn.Module) -> Iterable[nn.Module]:
         yield module
 
 
-def _affine(part: nn.Module, width: int) -> tuple[np.ndarray | None, np.ndarray]:
+def _affine(part: nn.Module, width: int, scalings: Mapping[type[nn.Module], Scaling]) -> tuple[np.ndarray | None, np.ndarray]:
     """A matrix (out, in), or a diagonal (in,), with its shift; None for what changes nothing."""
     nothing = np.zeros(0)
     if isinstance(part, (nn.Flatten, nn.Identity, nn.Dropout)):
         if isinstance(part, nn.Dropout) and part.training and part.p > 0:
             raise NotApplicable("Dropout in training mode is random; call eval() on the network first")
         return None, nothing
-    if isinstance(part, Rescale):
-        return np.full(width, float(part.scale)), np.full(width, float(part.shift))
+    if type(part) in scalings:
+        scale, shift = scalings[type(part)](part)
+        return np.full(width, scale), np.full(width, shift)
     if isinstance(part, nn.Linear):
         if part.in_features != width:
             raise InvalidInput(f"a Linear layer takes {part.in_features} numbers, but {width} arrive at it")
@@ -228,7 +261,9 @@ def stacked(nets: Sequence[ReluNet]) -> tuple[list[np.ndarray], list[np.ndarray]
     Raises:
         InvalidInput: There is none, or their shapes differ.
     """
-    if not nets or any([w.shape for w in n.weights] != [w.shape for w in nets[0].weights] for n in nets):
+    if not nets or any(
+        n.below != nets[0].below or [w.shape for w in n.weights] != [w.shape for w in nets[0].weights] for n in nets
+    ):
         raise InvalidInput("networks that are handled together must have the same layers")
     depth = len(nets[0].weights)
     return [np.stack([n.weights[k] for n in nets]) for k in range(depth)], [

@@ -116,18 +116,23 @@ class _Part:
 
 
 def decompose(
-    nets: Sequence[ReluNet], window: np.ndarray | None = None, *, limit: int = 5_000_000, scale: float = 1.0
+    nets: Sequence[ReluNet],
+    window: np.ndarray | Sequence[np.ndarray] | None = None,
+    *,
+    limit: int = 5_000_000,
+    scale: float = 1.0,
 ) -> Plane:
     """All cells of networks with two inputs.
 
     Args:
         nets: Networks of one architecture.
-        window: (k, 2) corners of a convex polygon in order, or None for the whole plane.
+        window: (k, 2) corners of a convex polygon in order, or a list of such, one for each network, or None for the whole
+            plane.
         limit: Largest number of cells, of all networks together.
         scale: In the whole plane, the size at which its middle looks; it has a part in rounding only.
 
     Raises:
-        InvalidInput: The networks do not have two inputs, or not the same layers, or the window has no interior.
+        InvalidInput: The networks do not have two inputs, or not the same layers, or a window has no interior.
         NotApplicable: There are more than `limit` cells; a part of a count is no count.
     """
     weights, biases = stacked(nets)
@@ -136,7 +141,7 @@ def decompose(
     centre, scale, rings, owner = _start(weights[0], biases[0], window, scale)
     frame = np.column_stack([scale * np.eye(2), centre])
     first = _Part(layer=0, rings=rings, net=owner, lines=frame[None], parent=np.zeros(len(rings), dtype=np.int64), bits=())
-    ends, coincident = _descend(first, weights, biases, limit)
+    ends, coincident = _descend(first, weights, biases, nets[0].below, limit)
     coincident += sum(_twins(w) for w in np.concatenate([weights[0], biases[0][:, :, None]], axis=2)) if window is None else 0
     return _collected(ends, nets[0], centre, scale, coincident, seams=bool((rings.labels == _SEAM).any()))
 
@@ -145,6 +150,20 @@ def box(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray) -
     """The corners (4, 2) of a rectangle."""
     (a, b), (c, d) = low, high
     return np.array([[a, b], [c, b], [c, d], [a, d]], dtype=np.float64)
+
+
+def clip_to_box(window: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The part (k', 2) of a convex polygon (k, 2) that lies in [low, high]^2; some of its interior must."""
+    for axis in (0, 1):
+        for sign, edge in ((1.0, low), (-1.0, high)):
+            at = sign * (window[:, axis] - edge)
+            ahead = np.roll(at, -1)
+            crosses = at * ahead < 0
+            share = np.where(crosses, at / np.where(crosses, at - ahead, 1.0), 0.0)
+            cuts = window + share[:, None] * (np.roll(window, -1, 0) - window)
+            cuts[:, axis] = edge
+            window = np.stack([window, cuts], 1)[np.stack([at >= 0, crosses], 1)]
+    return window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +177,9 @@ class _End:
     packed: np.ndarray
 
 
-def _descend(first: _Part, weights: list[np.ndarray], biases: list[np.ndarray], limit: int) -> tuple[list[_End], int]:
+def _descend(
+    first: _Part, weights: list[np.ndarray], biases: list[np.ndarray], below: Sequence[float], limit: int
+) -> tuple[list[_End], int]:
     """Cut by one layer after the other, depth first, so that no more lines are held than fit."""
     waiting, ends, total, coincident = [first], [], 0, 0
     widths = [w.shape[1] for w in weights]
@@ -169,7 +190,7 @@ def _descend(first: _Part, weights: list[np.ndarray], biases: list[np.ndarray], 
         if count > size:
             waiting += [part.some(slice(i, i + size)) for i in reversed(range(0, count, size))]
             continue
-        lines = _affine(weights[k], biases[k], part)
+        lines = _affine(weights[k], biases[k], below[k - 1] if k and below else 0.0, part)
         if k == len(weights) - 1:
             ends.append(_End(rings=part.rings, net=part.net, maps=lines, packed=_packed(part.bits, widths[:k], count)))
             total += count
@@ -200,22 +221,27 @@ def unit_or_zero(lines: np.ndarray) -> np.ndarray:
     return lines / size[..., None]
 
 
-def _affine(w: np.ndarray, b: np.ndarray, part: _Part) -> np.ndarray:
-    """(P, q, 3) the next layer's values on each cell, with gradients that are only rounding set to 0."""
+def _affine(w: np.ndarray, b: np.ndarray, below: float, part: _Part) -> np.ndarray:
+    """(P, q, 3) the next layer's values on each cell, with gradients that are only rounding set to 0.
+
+    The units of the last one have slope `below` where they are off.
+    """
     found = np.empty((len(part.rings), w.shape[1], 3))
     bounds = [0, *(np.flatnonzero(np.diff(part.net)) + 1).tolist(), len(part.net)]
     for start, end in pairwise(bounds):
         net = part.net[start]
         rows = slice(start, end)
-        found[rows] = _one_net(w[net], b[net], part, rows)
+        found[rows] = _one_net(w[net], b[net], below, part, rows)
     return found
 
 
-def _one_net(w: np.ndarray, b: np.ndarray, part: _Part, rows: slice) -> np.ndarray:
+def _one_net(w: np.ndarray, b: np.ndarray, below: float, part: _Part, rows: slice) -> np.ndarray:
     parent, width = part.parent[rows], part.lines.shape[1]
     count, first = len(parent), int(parent[0])
     families = int(parent[-1]) - first + 1
     on = np.unpackbits(part.bits[-1][rows], axis=1, count=width).astype(np.float64) if part.bits else np.ones((count, width))
+    if below:
+        on[on == 0] = below
     found = np.empty((count, len(w), 3))
     size = np.abs(part.lines[first : first + families]).max(axis=2)
     if count >= _LARGE * families:
@@ -225,11 +251,11 @@ def _one_net(w: np.ndarray, b: np.ndarray, part: _Part, rows: slice) -> np.ndarr
         for f, (i, j) in enumerate(pairwise(ends)):
             shared = w.T[:, :, None] * part.lines[first + f][:, None, :]
             found[i:j] = (on[i:j] @ shared.reshape(width, -1)).reshape(j - i, len(w), 3)
-            sizes[i:j] = on[i:j] @ (np.abs(w).T * size[f][:, None])
+            sizes[i:j] = np.abs(on[i:j]) @ (np.abs(w).T * size[f][:, None])
     else:
         maps = part.lines[parent] * on[:, :, None]
         found[:] = np.tensordot(maps, w, axes=(1, 1)).transpose(0, 2, 1)
-        sizes = (size[parent - first] * on) @ np.abs(w).T
+        sizes = (size[parent - first] * np.abs(on)) @ np.abs(w).T
     found[:, :, 2] += b
     found[np.abs(found) <= FLAT * (sizes + np.abs(b))[:, :, None]] = 0.0
     return found
@@ -277,23 +303,27 @@ def _active(rings: Rings, units: int) -> np.ndarray:
 
 
 def _start(
-    w: np.ndarray, b: np.ndarray, window: np.ndarray | None, scale: float
+    w: np.ndarray, b: np.ndarray, window: np.ndarray | Sequence[np.ndarray] | None, scale: float
 ) -> tuple[np.ndarray, float, Rings, np.ndarray]:
     """Centre and scale of the coordinates, the first polygons, and the network of each."""
     count = len(w)
     if window is None:
         quarters = [_quarters(np.column_stack([scale * w[i], b[i]])) for i in range(count)]
         return np.zeros(2), scale, joined(quarters), np.repeat(np.arange(count), 4)
-    corners = np.asarray(window, dtype=np.float64)
-    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or _area(corners) <= 0:
-        raise InvalidInput(f"a window is a convex polygon of (k, 2) corners with some area, found {corners.tolist()}")
-    centre = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    scale = float((corners.max(axis=0) - corners.min(axis=0)).max()) / 2
-    points = unit(np.column_stack([(corners - centre) / scale, np.ones(len(corners))]))
+    given = [window] * count if isinstance(window, np.ndarray) else window
+    windows = [np.asarray(w, dtype=np.float64) for w in given]
+    if len(windows) != count:
+        raise InvalidInput(f"{len(windows)} windows are given for {count} networks")
+    for corners in windows:
+        if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or _area(corners) <= 0:
+            raise InvalidInput(f"a window is a convex polygon of (k, 2) corners with some area, found {corners.tolist()}")
+    points = np.concatenate(windows)
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre, scale = (low + high) / 2, float((high - low).max()) / 2
     rings = Rings(
-        points=np.tile(points, (count, 1)),
-        labels=np.full(count * len(points), OUTSIDE),
-        sizes=np.full(count, len(points)),
+        points=unit(np.column_stack([(points - centre) / scale, np.ones(len(points))])),
+        labels=np.full(len(points), OUTSIDE),
+        sizes=np.array([len(w) for w in windows]),
     )
     return centre, scale, rings, np.arange(count)
 

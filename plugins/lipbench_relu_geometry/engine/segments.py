@@ -65,7 +65,7 @@ def _block(net: ReluNet, start: np.ndarray, end: np.ndarray, offset: int) -> tup
     x = np.stack([start, end], axis=1).reshape(2 * n, -1)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     touched, first = 0, 0
-    for w, b in zip(net.weights[:-1], net.biases[:-1], strict=True):
+    for k, (w, b) in enumerate(zip(net.weights[:-1], net.biases[:-1], strict=True)):
         z = x @ w.T + b
         touched += int((z == 0).sum())
         same = segment[1:] == segment[:-1]
@@ -76,7 +76,7 @@ def _block(net: ReluNet, start: np.ndarray, end: np.ndarray, offset: int) -> tup
         at = place[i] + share * (place[i + 1] - place[i])
         found.append((segment[i], at, first + j))
         order = np.lexsort((np.concatenate([np.zeros(len(place)), share]), np.concatenate([np.arange(len(place)), i])))
-        x = np.maximum(np.concatenate([z, between])[order], 0.0)
+        x = net.bend(k, np.concatenate([z, between])[order])
         segment, place = np.concatenate([segment, segment[i]])[order], np.concatenate([place, at])[order]
         first += len(b)
     if not found:

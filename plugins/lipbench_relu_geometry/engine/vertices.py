@@ -114,8 +114,8 @@ class _Planes:
         z = net.weights[0] @ x + net.biases[0]
         z[zero] = 0.0
         bits = [z > 0]
-        for w, b in zip(net.weights[1:-1], net.biases[1:-1], strict=True):
-            z = w @ np.maximum(z, 0.0) + b
+        for k, (w, b) in enumerate(zip(net.weights[1:-1], net.biases[1:-1], strict=True)):
+            z = w @ net.bend(k, z) + b
             bits.append(z > 0)
         return np.concatenate(bits)[None].view(np.uint8), zero[None]
 

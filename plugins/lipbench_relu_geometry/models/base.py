@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from lipbench_basics.networks.layers import Rescale
+
 from lipbench.api import Model, Network, NotApplicable
 
 from ..engine.network import ReluNet, read
@@ -24,5 +26,5 @@ def nets_of(model: Model, inputs: int) -> tuple[ReluNet, ...]:
     if isinstance(model, ReluNets):
         return model.nets
     if isinstance(model, Network):
-        return (read(model.module, inputs),)
+        return (read(model.module, inputs, {Rescale: lambda m: (float(m.scale), float(m.shift))}),)
     raise NotApplicable(f"{type(model).__name__} is no ReLU network; use mlp, relu_oracle, relu_replicas or relu_saved")

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ import torch
 from exact_networks import CTX, PLANAR, matrix_network, on_region, relu_network, seeded_mlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lipbench_lipschitz.estimators.milp import Milp
 from lipbench_lipschitz.estimators.regions import Regions
-from lipbench_lipschitz.polygons import Affine, Kink, linear_pieces
 from lipbench_lipschitz.spectral import jacobians, operator_norm
+from lipbench_relu_geometry.engine.enumerate import complexes
+from lipbench_relu_geometry.engine.network import net_of
+from lipbench_relu_geometry.engine.plane import decompose
 from torch import nn
 
 from lipbench.api import NotApplicable
@@ -53,17 +57,16 @@ def test_no_sample_is_above_and_the_winner_reaches_the_value(seed, norm):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_the_pieces_tile_the_box(seed):
+def test_the_pieces_of_bent_units_tile_the_box_and_have_their_bits(seed):
     rng = np.random.default_rng(seed)
-    steps = [
-        Affine(weight=rng.normal(size=(7, 2)), bias=0.3 * rng.normal(size=7)),
-        Kink(below=0.0, above=1.0),
-        Affine(weight=rng.normal(size=(7, 7)), bias=0.3 * rng.normal(size=7)),
-        Kink(below=0.2, above=1.0),
-    ]
-    pieces = linear_pieces(steps, [BOX], 10_000)
-    assert pieces.areas().sum() == pytest.approx(4.0, rel=1e-9)
-    assert (pieces.areas() > 0).all()
+    sizes = [(7, 2), (7, 7), (1, 7)]
+    net = net_of([(rng.normal(size=s), 0.3 * rng.normal(size=s[0])) for s in sizes], below=[0.0, -0.7])
+    plane = decompose([net], BOX, limit=10_000)
+    assert plane.areas().sum() == pytest.approx(4.0, rel=1e-9)
+    assert (plane.areas() > 0).all()
+    (cells,) = complexes(plane)
+    assert cells.faults(net) == []
+    np.testing.assert_allclose(net.jacobian(cells.bits()), plane.slope, atol=1e-11)
 
 
 def test_one_input_is_cut_into_intervals():
@@ -122,16 +125,76 @@ def test_the_heat_map_holds_the_polygons_of_the_box_and_is_small():
 
 def test_lines_through_one_corner_do_not_make_slivers():
     angles = np.linspace(0.1, 3.0, 9)
-    steps = [Affine(weight=np.stack([np.cos(angles), np.sin(angles)], 1), bias=np.zeros(9)), Kink(below=0.0, above=1.0)]
-    pieces = linear_pieces(steps, [BOX + 1e-17], 1000)
-    assert len(pieces.polygons) == 18
-    assert pieces.areas().min() > 1e-3
+    net = net_of([(np.stack([np.cos(angles), np.sin(angles)], 1), np.zeros(9)), (np.ones((1, 9)), np.zeros(1))])
+    plane = decompose([net], BOX + 1e-17, limit=1000)
+    assert len(plane) == 18
+    assert plane.areas().min() > 1e-3
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1", "linf"])
+@pytest.mark.parametrize(
+    ("activation", "sizes"), [(nn.ReLU(), (3, 6, 5, 2)), (nn.LeakyReLU(0.3), (4, 6, 4, 3)), (nn.ReLU(), (6, 7, 2))]
+)
+def test_more_inputs_are_enumerated_too(activation, sizes, norm):
+    evidence = on_region(seeded_mlp(sizes, activation, seed=3), sizes[0], norm, points=4000)
+    value = Regions().compute(evidence, CTX)
+    assert (value.extras["kind"], value.extras["nongeneric"]) == ("exact", 0)
+    sampled = float(operator_norm(jacobians(evidence.probe, evidence.points), norm).max())
+    assert 0.5 * value.value < sampled <= value.value * (1 + 1e-12)
+    winner = torch.tensor([value.extras["winner"]], dtype=torch.float64)
+    assert float(operator_norm(jacobians(evidence.probe, winner), norm)) == pytest.approx(value.value, rel=1e-9)
+
+
+@pytest.mark.parametrize("radius", [None, 0.3])
+def test_three_inputs_agree_with_the_mixed_integer_program(radius):
+    evidence = on_region(relu_network((3, 5, 4, 1), seed=2), 3, "linf", radius=radius, points=3)
+    assert Regions().compute(evidence, CTX).value == pytest.approx(Milp().compute(evidence, CTX).value, rel=1e-7)
+
+
+def test_equal_units_of_three_inputs_are_counted_once():
+    network = nn.Sequential(nn.Linear(3, 4, dtype=torch.float64), nn.ReLU(), nn.Linear(4, 1, dtype=torch.float64))
+    with torch.no_grad():
+        network[0].weight.copy_(torch.tensor([[1.0, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 0]]))
+        network[0].bias.zero_()
+        network[2].weight.copy_(torch.tensor([[2.0, -1.5, 1, 1]]))
+    value = Regions().compute(on_region(network, 3), CTX)
+    assert value.extras["regions"] == 4
+    assert value.extras["nongeneric"] > 0
+    assert value.value == pytest.approx(2**0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1", "linf"])
+def test_the_interval_holds_the_constant_in_exact_arithmetic(norm):
+    rng = np.random.default_rng(0)
+    w = [rng.normal(size=s) for s in ((9, 2), (9, 9), (9, 9), (3, 9))]
+    net = nn.Sequential(*(m for x in w for m in (matrix_network(torch.from_numpy(x)), nn.Identity())))
+    value = Regions().compute(on_region(net, 2, norm), CTX)
+    exact = rational_product(w)
+    size = {"l1": lambda J: max(map(sum, zip(*J, strict=True))), "linf": lambda J: max(map(sum, J))}
+    assert value.interval is not None
+    assert value.interval.low < value.value < value.interval.high < value.value * (1 + 1e-10)
+    if norm != "l2":
+        top = size[norm]([[abs(x) for x in row] for row in exact])
+        assert value.interval.low <= top <= value.interval.high
+
+
+def rational_product(w):
+    """The product of matrices in rational arithmetic."""
+    rows = [[Fraction(x) for x in row] for row in w[0].tolist()]
+    for matrix in w[1:]:
+        rows = [
+            [sum(Fraction(a) * b for a, b in zip(row, column, strict=True)) for column in zip(*rows, strict=True)]
+            for row in matrix.tolist()
+        ]
+    return rows
 
 
 def test_what_regions_cannot_read_is_said():
-    with pytest.raises(NotApplicable, match="1 or 2 inputs"):
-        Regions().compute(on_region(relu_network((3, 4, 1)), 3), CTX)
+    with pytest.raises(NotApplicable, match="up to 6 inputs"):
+        Regions().compute(on_region(relu_network((7, 4, 1)), 7), CTX)
+    with pytest.raises(NotApplicable, match="l1 balls of 3 inputs"):
+        Regions().compute(on_region(relu_network((3, 4, 1)), 3, "l1", radius=0.1), CTX)
     with pytest.raises(NotApplicable, match="tanh"):
         Regions().compute(on_region(seeded_mlp((2, 4, 1), nn.Tanh()), 2), CTX)
-    with pytest.raises(NotApplicable, match="more than 20 linear regions"):
+    with pytest.raises(NotApplicable, match="more than 20 cells"):
         Regions(limit=20).compute(on_region(relu_network((2, 16, 2)), 2), CTX)
