@@ -78,8 +78,8 @@ class Regions(Estimator):
         net = _relu_net(chain)
         try:
             found = (_planar if inputs <= 2 else _spatial)(net, evidence, self.box_radius, self.limit)
-        except NotApplicable as error:
-            raise NotApplicable(f"{error}; interval_jacobian and schur need no regions") from None
+        except NotApplicable as why:
+            raise NotApplicable(f"{why}; interval_jacobian and schur need no regions") from None
         norms, error = _norms(net, found.bits, evidence.norm)
         error += _merged(chain, evidence)
         best = int(norms.argmax())
