@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,11 +107,11 @@ def main() -> None:
     for sizes in (*PLANAR, *SPATIAL):
         on_box = evidence(sizes)
         estimator = Regions(heat_map=False, limit=1_000_000)
-        fast, value = timed(lambda estimator=estimator, on_box=on_box: estimator.compute(on_box, CTX))
+        fast, value = timed(partial(estimator.compute, on_box, CTX))
         count = value.extras["regions"]
         line = f"{'-'.join(map(str, sizes)):>16} {count:8d} {fast:9.4f}"
         if sizes[0] == 2:
-            slow, (same, constant) = timed(lambda on_box=on_box: plain(on_box))
+            slow, (same, constant) = timed(partial(plain, on_box))
             if same != count or abs(constant / value.value - 1) > 1e-9:
                 raise SystemExit(f"{sizes}: {same} regions and {constant} against {count} and {value.value}")
             line += f" {slow:9.4f} {slow / fast:6.1f}"
