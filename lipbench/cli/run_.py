@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,9 @@ from lipbench.cli.options import (
     suite_options,
     workers_option,
 )
+
+if TYPE_CHECKING:
+    from lipbench.leaderboard.page import Source
 
 
 def _number(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
@@ -184,7 +187,7 @@ def _conclude(outcome: Any, plugins: Any, *, plots: bool, part: bool) -> int:
     board = make_board(outcome.folder, plugins)
     print_board(make_board(outcome.folder, plugins, {c.id for _, c in outcome.plan.cells()}) if part else board)
     write_atomic(outcome.folder / "leaderboard.md", render([board], "md"))
-    drawn = _plots(outcome.folder, plugins) if plots else []
+    drawn = _plots(board.source, plugins) if plots and board.source else []
     for record in outcome.failed:
         fault = record.error or {"class": "?", "message": "?"}
         where = " · ".join([*record.roles.values(), f"seed {record.seed}", record.metric])
@@ -200,13 +203,14 @@ def _conclude(outcome: Any, plugins: Any, *, plots: bool, part: bool) -> int:
     return len(outcome.failed) + len(board.findings)
 
 
-def _plots(folder: Path, plugins: Any) -> list[Path]:
+def _plots(source: Source, plugins: Any) -> list[Path]:
     """Draw the plots, unless those that are there are younger than plan and records."""
     from lipbench.leaderboard.board import save_plots
     from lipbench.results.store import PLAN, RECORDS
 
-    made = list((folder / "plots").glob("*.*"))
-    changed = max(path.stat().st_mtime_ns for path in (folder / PLAN, folder / RECORDS) if path.exists())
+    made = list((source.folder / "plots").glob("*.*"))
+    read = (source.folder / name for name in (PLAN, RECORDS))
+    changed = max(path.stat().st_mtime_ns for path in read if path.exists())
     if made and min(path.stat().st_mtime_ns for path in made) > changed:
         return made
-    return save_plots(folder, plugins)
+    return save_plots(source, plugins)
