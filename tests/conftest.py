@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: a cache of their own, so that no test sees what another run has learned."""
+"""What all tests share: a cache of their own, so that no test sees what another run has learned; and what keeps them quick."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -13,7 +14,26 @@ import pytest
 
 from lipbench.cli import main
 
+TESTS = Path(__file__).parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Of the millions of objects that are made while tests are found, all stay: looking for garbage among them finds none.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What there is now need not be looked through in each test."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of a file run in one process, where they train networks or run suites that they share: else each process does."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            together = any(item.path.is_relative_to(TESTS / part) for part in ("plugins", "e2e"))
+            if together and item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
 
 
 @pytest.fixture(autouse=True)
