@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lipbench.cli import main
 
-TESTS = Path(__file__).parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Of the millions of objects that are made while tests are found, all stay: looking for garbage among them finds none.
 gc.disable()
@@ -26,14 +26,23 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of a file run in one process, where they train networks or run suites that they share: else each process does."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            together = any(item.path.is_relative_to(TESTS / part) for part in ("plugins", "e2e"))
-            if together and item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
+TOGETHER = ("tests/plugins/", "tests/e2e/", "tests/core/page/test_page_in_browser.py")
+"""Files whose tests share what is slow to make: trained networks, runs of suites, a browser."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each of these files runs in one process, or every process would make that; other tests go wherever there is room.
+
+    Marks for `--dist loadgroup` would say the same, but pytest-xdist 3.8 writes them where pytest 9 does not read them.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
