@@ -1,19 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: a cache of their own, so that no test sees what another run has learned."""
+"""What all tests share: a cache of their own, so that no test sees what another run has learned; and what keeps them quick."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lipbench.cli import main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Of the millions of objects that are made while tests are found, all stay: looking for garbage among them finds none.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What there is now need not be looked through in each test."""
+    gc.freeze()
+    gc.enable()
+
+
+TOGETHER = ("tests/plugins/", "tests/e2e/", "tests/core/page/test_page_in_browser.py")
+"""Files whose tests share what is slow to make: trained networks, runs of suites, a browser."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each of these files runs in one process, or every process would make that; other tests go wherever there is room.
+
+    Marks for `--dist loadgroup` would say the same, but pytest-xdist 3.8 writes them where pytest 9 does not read them.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)

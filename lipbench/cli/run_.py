@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +25,10 @@ from lipbench.cli.options import (
     workers_option,
 )
 
+if TYPE_CHECKING:
+    from lipbench.cli.interrupts import Interrupts
+    from lipbench.leaderboard.page import Source
+
 
 def _number(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
     """No comparison refuses nan.
@@ -37,38 +39,6 @@ def _number(_context: click.Context, _option: click.Parameter, value: float | No
     if value is not None and math.isnan(value):
         raise click.BadParameter("nan is no number of seconds; write one such as 600")
     return value
-
-
-class _Interrupts:
-    """Counts Ctrl-C: once finishes what runs, twice kills it."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        if self.count == 1:
-            # Not by sys.stderr: the signal may have come while that was being written, and no stream is entered twice.
-            with suppress(OSError):
-                os.write(2, b"stopping: running cells are finished first; press Ctrl-C again to stop at once\n")
-
-    def now(self, _signal: int, _frame: FrameType | None) -> None:
-        """What a scheduler or a closed terminal sends: kill what runs, with its children."""
-        self.count = 2
-
-
-class _Patience:
-    """Waits for another run, says so once, and ends on Ctrl-C."""
-
-    def __init__(self, interrupts: _Interrupts) -> None:
-        self.interrupts, self.said = interrupts, ""
-
-    def __call__(self, holder: str) -> None:
-        if self.interrupts.count:
-            raise click.Abort
-        if holder != self.said:
-            self.said = holder
-            click.echo(f"waiting: the results folder is held by another run ({holder})", err=True)
 
 
 @click.command()
@@ -120,16 +90,17 @@ def command(
     Exit codes: 0 all is well, 1 a cell failed, records contradict each other, or something is broken, 2 wrong usage or a
     wrong suite, 130 interrupted.
     """
+    from lipbench.cli.interrupts import Interrupts, Patience
     from lipbench.execution.runner import RunOptions, run_suite
     from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
 
     plugins = read_plugin_options(**chosen)
     registry = load_registry(plugins)
-    interrupts = _Interrupts()
+    interrupts = Interrupts()
     options = RunOptions(
         results=results, artifacts=artifacts, plugins=plugins, executor=executor, address=address, device=device, workers=workers,
-        timeout=timeout, retries=retries, on_held=_Patience(interrupts) if wait else None, select=select,
+        timeout=timeout, retries=retries, on_held=Patience(interrupts) if wait else None, select=select,
     )  # fmt: skip
     read_place_options(registry, executor, device, address)  # says now what is wrong with them
     read_artifacts_option(artifacts, results)
@@ -141,7 +112,7 @@ def command(
     loaded = [load_suite(file, profile, settings) for file in suites]
     _distinct(loaded)
     try:
-        with _watching(log_json, registry.plugins, lambda: interrupts.count) as watcher:
+        with _watching(log_json, registry.plugins, interrupts) as watcher:
             for suite in loaded:
                 outcome = run_suite(suite, registry, options, watcher, lambda: interrupts.count)
                 failures += _conclude(outcome, registry.plugins, plots=not no_plots, part=bool(select))
@@ -154,14 +125,14 @@ def command(
 
 
 @contextmanager
-def _watching(log_json: Path | None, plugins: Any, stop: Callable[[], int]) -> Iterator[Any]:
+def _watching(log_json: Path | None, plugins: Any, interrupts: Interrupts) -> Iterator[Any]:
     """All that looks on: what the user sees, the log of events, the plugins."""
     from lipbench.cli.event_log import EventLog
     from lipbench.cli.progress import Progress
     from lipbench.execution.watch import Hooks, Watchers
 
-    with EventLog(log_json) if log_json else nullcontext() as log, Hooks(plugins, stop) as hooks:
-        yield Watchers(Progress(), *([log] if log else []), hooks)
+    with EventLog(log_json) if log_json else nullcontext() as log, Hooks(plugins, lambda: interrupts.count) as hooks:
+        yield Watchers(interrupts, Progress(), *([log] if log else []), hooks)
 
 
 def _distinct(suites: Sequence[Any]) -> None:
@@ -184,7 +155,7 @@ def _conclude(outcome: Any, plugins: Any, *, plots: bool, part: bool) -> int:
     board = make_board(outcome.folder, plugins)
     print_board(make_board(outcome.folder, plugins, {c.id for _, c in outcome.plan.cells()}) if part else board)
     write_atomic(outcome.folder / "leaderboard.md", render([board], "md"))
-    drawn = _plots(outcome.folder, plugins) if plots else []
+    drawn = _plots(board.source, plugins) if plots and board.source else []
     for record in outcome.failed:
         fault = record.error or {"class": "?", "message": "?"}
         where = " · ".join([*record.roles.values(), f"seed {record.seed}", record.metric])
@@ -200,13 +171,14 @@ def _conclude(outcome: Any, plugins: Any, *, plots: bool, part: bool) -> int:
     return len(outcome.failed) + len(board.findings)
 
 
-def _plots(folder: Path, plugins: Any) -> list[Path]:
+def _plots(source: Source, plugins: Any) -> list[Path]:
     """Draw the plots, unless those that are there are younger than plan and records."""
     from lipbench.leaderboard.board import save_plots
     from lipbench.results.store import PLAN, RECORDS
 
-    made = list((folder / "plots").glob("*.*"))
-    changed = max(path.stat().st_mtime_ns for path in (folder / PLAN, folder / RECORDS) if path.exists())
+    made = list((source.folder / "plots").glob("*.*"))
+    read = (source.folder / name for name in (PLAN, RECORDS))
+    changed = max(path.stat().st_mtime_ns for path in read if path.exists())
     if made and min(path.stat().st_mtime_ns for path in made) > changed:
         return made
-    return save_plots(folder, plugins)
+    return save_plots(source, plugins)

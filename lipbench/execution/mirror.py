@@ -24,7 +24,7 @@ def artifacts_at(place: str | Path) -> Artifacts:
     """The artifacts in a folder, or at a URL of fsspec such as `s3://bucket/artifacts`.
 
     Raises:
-        LipbenchError: fsspec does not know such URLs, or lacks a package for them.
+        LipbenchError: As `Mirror`.
     """
     return Mirror(str(place)) if "://" in str(place) else Artifacts(Path(place))
 
@@ -33,7 +33,7 @@ class Mirror(Artifacts):
     """Artifacts at a URL, behind a folder of this machine that has copies.
 
     Raises:
-        LipbenchError: fsspec does not know such URLs, or lacks a package for them.
+        LipbenchError: fsspec does not know such URLs, or lacks a package for them, or other processes do not see what is there.
     """
 
     def __init__(self, url: str) -> None:
@@ -113,6 +113,11 @@ class _Far:
             self._system, self._root = url_to_fs(url)
         except (ImportError, ValueError, OSError) as error:
             raise LipbenchError(f"{url}: {error}; write a folder, or a URL that fsspec knows") from error
+        protocol = self._system.protocol
+        if "memory" in ([protocol] if isinstance(protocol, str) else protocol):
+            raise LipbenchError(
+                f"{url}: each process has a memory of its own and would fit again; write a folder, or another URL"
+            )
 
     def names(self) -> frozenset[str]:
         """What is there."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from lipbench.contract.values import Record, Table
 from lipbench.leaderboard.critical_difference import diagrams
 from lipbench.leaderboard.formats import find_format
 from lipbench.leaderboard.grid import current, plan_from, planned
+from lipbench.leaderboard.overall import Overall
 from lipbench.leaderboard.page import Board, Source
 from lipbench.leaderboard.plots import draw
 from lipbench.leaderboard.references import reference_table
@@ -55,24 +56,25 @@ def make_board(folder: Path, plugins: Sequence[PluginInfo], only: Collection[str
     if plan and not reports and not plan.get("reference"):
         # Nothing but the table reads the records: a tenth of their fields do.
         plan = plan if only is None else _part(plan, only)
-        mine, _ = tables(plan, read_cells(folder, planned(plan)))
-        return _board(folder, plan, mine, [], lambda: current(plan, read_records(folder, planned(plan))))
+        mine, overall = tables(plan, read_cells(folder, planned(plan)))
+        return _board(folder, plan, mine, overall, [], lambda: current(plan, read_records(folder, planned(plan))))
     plan, records = _read(folder, plan)
     reports = reports or list(all_reports(plugins, plan["task"]))
     if only is not None:
         plan, records = _part(plan, only), [r for r in records if r.cell in only]
     numbers = _published(plan)
-    mine, _ = tables(plan, records)
+    mine, overall = tables(plan, records)
     summed, faults = ask_tables(reports, records, numbers)
     beside = reference_table(plan, records)
     shown = [*summed, *mine, *([beside] if beside else [])]
-    return _board(folder, plan, shown, [*ask_audits(reports, records, numbers), *faults], lambda: records)
+    return _board(folder, plan, shown, overall, [*ask_audits(reports, records, numbers), *faults], lambda: records)
 
 
 def _board(
     folder: Path,
     plan: Mapping[str, Any],
     tables: Sequence[Table],
+    overall: Sequence[Overall],
     findings: Sequence[str],
     records: Callable[[], Sequence[Record]],
 ) -> Board:
@@ -83,7 +85,7 @@ def _board(
         citation=plan.get("citation") or "",
         tables=[table for table in tables if table.columns],
         findings=findings,
-        source=Source(folder=folder, plan=plan, read=records),
+        source=Source(folder=folder, plan=plan, read=records, overall=overall),
     )
 
 
@@ -103,15 +105,16 @@ def render(boards: Sequence[Board], format: str, plugins: Sequence[PluginInfo] =
     return find_format(format, plugins)(boards)
 
 
-def save_plots(folder: Path, plugins: Sequence[PluginInfo], records: Iterable[Record] | None = None) -> list[Path]:
-    """Save the plots of a suite under `folder/plots`; the paths, none where matplotlib is not installed.
+def save_plots(source: Source, plugins: Sequence[PluginInfo]) -> list[Path]:
+    """Save the plots of a suite under `plots` of its folder; the paths, none where matplotlib is not installed.
 
-    Raises:
-        StoreError: The plan is damaged.
+    Args:
+        source: What the tables of its board were made from.
+        plugins: Whose reports are asked.
     """
-    plan, chosen = _read(folder, _plan(folder), records)
-    reports = all_reports(plugins, plan["task"])
-    return draw(folder / "plots", reports, chosen, _published(plan), lambda: diagrams(tables(plan, chosen)[1]))
+    plots = [report for report in all_reports(plugins, source.plan["task"]) if report.kind == "plot"]
+    records = source.read() if plots else ()
+    return draw(source.folder / "plots", plots, records, _published(source.plan), lambda: diagrams(source.overall))
 
 
 def _published(plan: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -126,11 +129,7 @@ def _plan(folder: Path) -> Mapping[str, Any]:
     return plan
 
 
-def _read(
-    folder: Path, plan: Mapping[str, Any], records: Iterable[Record] | None = None
-) -> tuple[Mapping[str, Any], list[Record]]:
+def _read(folder: Path, plan: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Record]]:
     """The plan, made from the records where there is none, and the records that belong to it, in its order."""
-    if records is None:
-        records = read_records(folder, planned(plan) if plan else None)
-    found = list(records)
+    found = list(read_records(folder, planned(plan) if plan else None))
     return plan or plan_from(found), current(plan, found)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lipbench.contract.values import Record, Table
+from lipbench.leaderboard.overall import Overall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,8 @@ class Source:
     plan: Mapping[str, Any]
     read: Callable[[], Sequence[Record]]
     """Gives the records of the plan in its order; most renderers need none of them."""
+    overall: Sequence[Overall] = ()
+    """The average ranks behind the table of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

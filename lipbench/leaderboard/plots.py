@@ -31,12 +31,11 @@ def draw(
     published: Sequence[Mapping[str, Any]] = (),
     own: Callable[[], Mapping[str, Any]] = dict,
 ) -> list[Path]:
-    """Save each figure of the `plot` reports, and of our own, as PNG and SVG; nothing where matplotlib is not installed.
+    """Save each figure of reports that are plots, and of our own, as PNG and SVG; nothing where matplotlib is not installed.
 
     One that shows pictures is there as a small WebP too.
     A report that raises is logged and the others are drawn: a plot that fails must not cost the run its table.
     """
-    plots = [r for r in reports if r.kind == "plot"]
     if importlib.util.find_spec("matplotlib") is None:
         return []
     saved: dict[Path, None] = {}
@@ -44,7 +43,7 @@ def draw(
     if figures:
         with _canvas():
             saved |= dict.fromkeys(_save(folder, "ranks", figures, ()))
-    for report in plots:
+    for report in reports:
         with _canvas():
             try:
                 for path in _save(folder, report.name, call(report, records, published), saved):

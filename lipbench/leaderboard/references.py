@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
@@ -36,8 +36,9 @@ def reference_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table
     notes = Notes()
     rows, absent = [], 0
     named: list[tuple[str, Summary]] = []
+    known = _Places(grid)
     for entry in reference["entries"]:
-        places = list(_places(grid, entry["where"]))
+        places = known.fit(entry["where"])
         absent += not places
         for row, metric in places:
             summary = summarise(_read(grid.measured(row, metric), entry), digits)
@@ -63,38 +64,55 @@ def reference_table(plan: Mapping[str, Any], records: Sequence[Record]) -> Table
     )
 
 
-def _places(grid: Grid, where: Mapping[str, str]) -> Iterable[tuple[Row, str]]:
-    """Rows and metrics that fit all patterns."""
-    asked = {name: pattern for name, pattern in where.items() if name != "metric"}
-    wanted = where.get("metric", "*")
-    # A label of the suite means that metric or component alone, even where another one uses a component of that name.
-    labelled = any(wanted in row.cells for row in grid.rows)
-    labels = {name for name, pattern in asked.items() if any(row.facts.get(name) == pattern for row in grid.rows)}
-    for row in grid.rows:
-        for metric in row.cells:
-            record = next((r for _, r in grid.measured(row, metric) if r is not None), None)
-            if not _fits(wanted, [metric] if labelled else _names(metric, record, "metric")):
-                continue
-            if all(_fits(pattern, _words(row, None if name in labels else record, name)) for name, pattern in asked.items()):
-                yield row, metric
+class _Places:
+    """Rows and metrics by what they are called: a file of hundreds of entries is looked up, not compared with all rows again and again."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._all = [(row, metric, _first(grid.measured(row, metric))) for row in grid.rows for metric in row.cells]
+        # A label of the suite means that metric or component alone, even where another one uses a component of that name.
+        self._labels: dict[str, set[str]] = {"metric": {metric for _, metric, _ in self._all}}
+        for row in grid.rows:
+            for name, label in row.facts.items():
+                if name != "metric":
+                    self._labels.setdefault(name, set()).add(label)
+        self._texts: dict[tuple[str, bool], dict[str, set[int]]] = {}
+        self._fitting: dict[tuple[str, str], set[int]] = {}
+
+    def fit(self, where: Mapping[str, str]) -> list[tuple[Row, str]]:
+        """Those that fit all patterns, in their order."""
+        found = set.intersection(*(self._fit(*asked) for asked in ({"metric": "*"} | dict(where)).items()))
+        return [self._all[i][:2] for i in sorted(found)]
+
+    def _fit(self, name: str, pattern: str) -> set[int]:
+        found = self._fitting.get((name, pattern))
+        if found is None:
+            texts = self._named(name, labelled=pattern in self._labels.get(name, ()))
+            # Equal text counts as well, because a label such as `mlp[0]` is no pattern of itself.
+            fitting = [places for text, places in texts.items() if text == pattern or fnmatchcase(text, pattern)]
+            found = self._fitting[name, pattern] = set().union(*fitting)
+        return found
+
+    def _named(self, name: str, *, labelled: bool) -> Mapping[str, set[int]]:
+        """Places by what a metric, a role or a task parameter is called there, by its label alone or by its component too."""
+        if (name, labelled) not in self._texts:
+            texts = self._texts[name, labelled] = {}
+            for i, (row, metric, record) in enumerate(self._all):
+                for text in _words(row, metric, record, name, labelled=labelled):
+                    texts.setdefault(text, set()).add(i)
+        return self._texts[name, labelled]
 
 
-def _words(row: Row, record: Finished | None, name: str) -> list[str]:
-    """What a role or a task parameter is called here."""
-    if name in row.facts:
-        return _names(row.facts[name], record, name)
+def _first(measured: Measured) -> Finished | None:
+    return next((record for _, record in measured if record is not None), None)
+
+
+def _words(row: Row, metric: str, record: Finished | None, name: str, *, labelled: bool) -> list[str]:
+    """What a metric, a role or a task parameter is called here; the component behind a label only a record knows."""
+    label = metric if name == "metric" else row.facts.get(name)
+    if label is not None:
+        return [label, record.uses[name]] if record is not None and not labelled and name in record.uses else [label]
     task = record.params.get("task", {}) if record is not None else {}
     return [words(task[name])] if name in task else []
-
-
-def _names(label: str, record: Finished | None, name: str) -> list[str]:
-    """The label, and the name of the component behind it, which only a record knows."""
-    return [label, record.uses[name]] if record is not None and name in record.uses else [label]
-
-
-def _fits(pattern: str, texts: Iterable[str]) -> bool:
-    # Equal text counts as well, because a label such as `mlp[0]` is no pattern of itself.
-    return any(text == pattern or fnmatchcase(text, pattern) for text in texts)
 
 
 def _which(grid: Grid, places: Sequence[tuple[Row, str]], row: Row, metric: str) -> str:

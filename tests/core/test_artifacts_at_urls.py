@@ -7,22 +7,36 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 import torch
 from conftest import Cli
+from fsspec.implementations.memory import MemoryFileSystem
 
 from lipbench.api import InvalidInput
 from lipbench.execution.mirror import artifacts_at
 
+
+class Bucket(MemoryFileSystem):
+    """Objects by name, without folders, as a bucket has them."""
+
+    protocol = "bucket"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> Any:
+        return super()._strip_protocol(path.replace("bucket://", "memory://"))
+
+
 STATE = {"weight": torch.arange(6.0).reshape(2, 3)}
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "bucket"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    yield f"file://{tmp_path}/far/away" if request.param == "file" else "memory://far/away"
-    fsspec.filesystem("memory").store.clear()
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    yield f"file://{tmp_path}/far/away" if request.param == "file" else "bucket://far/away"
+    Bucket.store.clear()
 
 
 @pytest.fixture
@@ -93,7 +107,7 @@ def test_a_run_takes_its_fits_from_there(cli: Cli, toy: Path, tmp_path: Path, mo
     assert "1 of 1 models to fit" in cli("plan", *words, tmp_path / "c").out
 
 
-@pytest.mark.parametrize("place", ["nowhere://a/b", "s3://bucket/a", "ftp://127.0.0.1:1/a"])
+@pytest.mark.parametrize("place", ["nowhere://a/b", "s3://bucket/a", "ftp://127.0.0.1:1/a", "memory://a"])
 def test_a_url_that_cannot_be_used_is_one_line(cli: Cli, toy: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "s.yaml").write_text(
         "lipbench: 1\nsuite: s\ntask: multiply\nmatrix: {model: fixed, data: numbers}\nmetrics: [mean]\n"

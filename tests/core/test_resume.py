@@ -37,11 +37,11 @@ def case(cli: Cli, tmp_path: Path) -> Case:
     return Case(cli, tmp_path)
 
 
-def chaotic(case: Case) -> Path:
-    """240 cells of 80 jobs that wait for two fits, each of some steps."""
+def chaotic(case: Case, jobs: int) -> Path:
+    """Six cells for each of so many values, in jobs that wait for two fits, each of some steps."""
     models = "[{use: slow, steps: 6, pause: 0.03, as: a}, {use: slow, steps: 8, pause: 0.03, as: b}]"
     metrics = ", ".join(f"{{use: world, which: {k}, pause: 0.01, as: w{k}}}" for k in range(3))
-    return case.write(task="shared", model=models, which=str(list(range(40))), metrics=f"[{metrics}]")
+    return case.write(task="shared", model=models, which=str(list(range(jobs))), metrics=f"[{metrics}]")
 
 
 def values(case: Case) -> dict[str, float]:
@@ -94,7 +94,7 @@ def disturb(case: Case, chance: random.Random) -> dict[str, int]:
 
 
 def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(case: Case) -> None:
-    chaotic(case)
+    chaotic(case, 40)
     assert case.run("--workers", "2").code == 0
     undisturbed = values(case)
     assert len(undisturbed) == 240
@@ -124,7 +124,7 @@ class _Full:
 
 
 def test_a_full_disk_and_torn_lines_lose_nothing_and_repeat_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    chaotic(case)
+    chaotic(case, 6)
     assert case.run("--workers", "2").code == 0
     undisturbed = values(case)
     (case.folder / "results").rename(case.folder / "undisturbed")
@@ -241,7 +241,7 @@ def test_waiting_ends_with_an_interrupt(case: Case, held: FileLock) -> None:
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=30)
     assert run.returncode == 130
-    assert "Traceback" not in said
+    assert said.splitlines() == ["stopping: no cell is running"]
 
 
 def test_a_fit_goes_on_from_its_checkpoint_when_its_worker_was_killed(case: Case) -> None:

@@ -5,28 +5,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Cli
 from filelock import FileLock
-
-Suite = Callable[..., Path]
-
-
-def records(results: Path, suite: str = "toys") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (results / suite / "records.jsonl").read_text().splitlines()]
-
-
-def values(results: Path) -> dict[str, float]:
-    return {r["cell"]: r["value"] for r in records(results)}
+from run_cases import Suite, records, values
 
 
 def test_records_say_all_that_a_reader_needs(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
@@ -59,47 +48,6 @@ def test_second_run_computes_nothing_and_a_deleted_line_comes_back(cli: Cli, sui
     (tmp_path / "toys" / "records.jsonl").write_text("".join(lines[:1] + lines[2:]))
     assert "1 cells computed, 3 reused" in cli("run", path, "--plugin", toy, "--results", tmp_path).out
     assert values(tmp_path) == {json.loads(x)["cell"]: json.loads(x)["value"] for x in lines}
-
-
-def test_one_parameter_recomputes_what_depends_on_it(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
-    path = suite()
-    cli("run", path, "--plugin", toy, "--results", tmp_path)
-    set_noise = ["--set", "metrics.1.noise=0.25"]
-    assert "2 cells computed, 2 reused" in cli("run", path, "--plugin", toy, "--results", tmp_path, *set_noise).out
-    set_factor = ["--set", "matrix.model.1.factor=3.0"]
-    assert "2 cells computed, 2 reused" in cli("run", path, "--plugin", toy, "--results", tmp_path, *set_factor).out
-
-
-def test_changed_source_recomputes(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
-    mine = tmp_path / "toy_changed.py"
-    shutil.copy(toy, mine)
-    path = suite()
-    cli("run", path, "--plugin", mine, "--results", tmp_path)
-    first = values(tmp_path)
-    mine.write_text(mine.read_text().replace("* model.factor", "* model.factor + 1.0"))
-    assert "4 cells computed, 0 reused" in cli("run", path, "--plugin", mine, "--results", tmp_path).out
-    means: dict[str, list[float]] = {}
-    for record in records(tmp_path):
-        if record["metric"] == "mean":
-            means.setdefault(record["roles"]["model"], []).append(record["value"])
-    assert {model: pytest.approx(old + 1, abs=1e-5) == new for model, (old, new) in means.items()} == dict.fromkeys(means, True)
-    assert len(first) == 4
-
-
-def test_changed_data_file_recomputes(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
-    data = tmp_path / "numbers.txt"
-    data.write_text("1\n2\n3\n")
-    path = suite(matrix=f"{{model: fixed, data: {{use: numbers, file: {data}}}}}", metrics="[mean]")
-    cli("run", path, "--plugin", toy, "--results", tmp_path)
-    assert "0 cells computed, 1 reused" in cli("run", path, "--plugin", toy, "--results", tmp_path).out
-    data.write_text("1\n2\n6\n")
-    assert "1 cells computed" in cli("run", path, "--plugin", toy, "--results", tmp_path).out
-    assert [r["value"] for r in records(tmp_path)] == [2.0, 3.0]
-    data.unlink()
-    done = cli("run", path, "--plugin", toy, "--results", tmp_path)
-    assert done.code == 2
-    assert "numbers.txt" in done.err
-    assert len(done.err.strip().splitlines()) == 1
 
 
 def test_values_do_not_depend_on_workers_or_order(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
@@ -303,19 +251,6 @@ def test_what_was_finished_survives_a_kill(sign: signal.Signals, cli: Cli, suite
     assert first.items() <= values(tmp_path).items()
 
 
-def test_explain_names_the_difference(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
-    path = suite()
-    cli("run", path, "--plugin", toy, "--results", tmp_path)
-    planned = cli(
-        "plan", path, "--plugin", toy, "--results", tmp_path, "--json", "--set", "metrics.1.noise=0.25"
-    ).out.splitlines()
-    new = next(json.loads(x) for x in planned if json.loads(x)["state"] == "run")
-    done = cli("explain", new["cell"], path, "--plugin", toy, "--results", tmp_path, "--set", "metrics.1.noise=0.25")
-    assert "params.metric.noise: record 0.5, plan 0.25" in done.out
-    same = records(tmp_path)[0]["cell"]
-    assert "would not run again" in cli("explain", same[:12], path, "--plugin", toy, "--results", tmp_path).out
-
-
 def test_blocks_that_share_a_point_lose_nothing(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
     same = "matrix: {model: fixed, data: numbers}"
     blocks = f"{{one: {{{same}, metrics: [mean]}}, two: {{{same}, metrics: [{{use: mean, noise: 1.0}}]}}}}"
@@ -332,76 +267,6 @@ def test_a_process_forked_by_a_metric_speaks_for_nobody(cli: Cli, suite: Suite, 
     assert "6 cells computed" in done.out, done.err
     found = records(tmp_path)
     assert len({r["cell"] for r in found}) == len(found) == 6
-
-
-def test_another_checkout_of_a_plugin_is_another_plugin(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "lipbench",
-        "run",
-        str(suite()),
-        "--results",
-        str(tmp_path / "out"),
-        "--no-plots",
-        "--plugin",
-    ]
-    means = []
-    for name, add in (("a", ""), ("b", " + 100.0")):
-        (tmp_path / name).mkdir()
-        text = toy.read_text().replace("* model.factor", f"* model.factor{add}")
-        (tmp_path / name / "toy.py").write_text(text)
-        done = subprocess.run([*words, str(tmp_path / name / "toy.py")], capture_output=True, text=True, check=False)
-        assert "4 cells computed, 0 reused" in done.stdout, done.stderr
-        last = reversed(records(tmp_path / "out"))
-        means.append(next(r["value"] for r in last if r["metric"] == "mean" and r["roles"]["model"] == "fixed"))
-    assert means[1] == pytest.approx(means[0] + 100, abs=1e-3)
-
-
-def test_a_helper_beside_a_plugin_counts(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
-    (tmp_path / "toy_helper.py").write_text("ADD = 1.0\n")
-    text = (
-        toy.read_text()
-        .replace("* model.factor", "* model.factor + toy_helper.ADD")
-        .replace("import numpy as np\n", "import numpy as np\nimport toy_helper\n")
-    )
-    (tmp_path / "toy_with_helper.py").write_text(text)
-    words = [
-        sys.executable,
-        "-m",
-        "lipbench",
-        "run",
-        str(suite()),
-        "--results",
-        str(tmp_path / "out"),
-        "--plugin",
-        "toy_with_helper.py",
-    ]
-    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    for content, said in (
-        ("ADD = 1.0\n", "4 cells computed, 0"),
-        ("ADD = 2.0\n", "4 cells computed, 0"),
-        ("ADD = 2.0\n", "0 cells computed, 4"),
-    ):
-        if (tmp_path / "toy_helper.py").read_text() != content:
-            (tmp_path / "toy_helper.py").write_text(content)
-        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)
-        assert said in done.stdout, done.stderr
-
-
-def test_a_changed_artifact_is_fitted_again(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
-    (tmp_path / "trace").mkdir()
-    path = suite(matrix=f"{{model: {{use: learned, trace: {tmp_path / 'trace'}}}, data: numbers}}", metrics="[mean]")
-    cli("run", path, "--plugin", toy, "--results", tmp_path)
-    before = values(tmp_path)
-    file = next((tmp_path / "artifacts").glob("*.safetensors"))
-    raw = bytearray(file.read_bytes())
-    raw[-2] ^= 16
-    file.write_bytes(raw)
-    (tmp_path / "toys" / "records.jsonl").unlink()
-    cli("run", path, "--plugin", toy, "--results", tmp_path)
-    assert values(tmp_path) == before
-    assert len(list((tmp_path / "trace").iterdir())) == 2
 
 
 def test_a_terminated_run_leaves_no_process_behind(suite: Suite, toy: Path, tmp_path: Path) -> None:

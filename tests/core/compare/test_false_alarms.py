@@ -14,7 +14,7 @@ from scipy import stats
 
 from lipbench.leaderboard.compare import compare
 
-ALPHA, PAIRS, METRICS, SEEDS = 0.05, 150, 8, 5
+ALPHA, PAIRS, METRICS, SEEDS = 0.05, 75, 8, 5
 Draw = Callable[[np.random.Generator], float]
 
 NOISE: dict[str, Draw] = {

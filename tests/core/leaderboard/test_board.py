@@ -81,6 +81,12 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
+def save(folder: Path, *plugins: PluginInfo) -> list[Path]:
+    source = make_board(folder, plugins).source
+    assert source is not None
+    return save_plots(source, plugins)
+
+
 def test_a_board_has_summaries_values_and_references_in_this_order(folder: Path) -> None:
     board = make_board(folder, [plugin(("table", "summary"), ("table", "nothing"))])
     assert [t.title for t in board.tables] == ["Summary", "Results", "Published values"]
@@ -143,15 +149,15 @@ def test_an_unknown_format_is_named() -> None:
 def test_plots_are_saved_with_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     from matplotlib import pyplot as plt
 
-    records = [record("a", "low", 1.0), record("b", "high", 2.0), record("old", "low", 9.0)]
-    paths = save_plots(folder, [plugin(("plot", "figures"))], records)
+    paths = save(folder, plugin(("plot", "figures")))
     assert [p.relative_to(folder).as_posix() for p in paths] == ["plots/climb-of-hills.png", "plots/climb-of-hills.svg"]
     first = [p.read_bytes() for p in paths]
     assert first[0].startswith(b"\x89PNG")
     assert b"<svg" in first[1]
     assert b"Matplotlib" not in first[0] + first[1]
     with plt.rc_context({"font.size": 30, "lines.linewidth": 9}):
-        save_plots(folder, [plugin(("plot", "figures"))], records[::-1])
+        (folder / RECORDS).write_text("".join(reversed((folder / RECORDS).read_text().splitlines(keepends=True))))
+        save(folder, plugin(("plot", "figures")))
     assert [p.read_bytes() for p in paths] == first
     assert plt.get_fignums() == []
 
@@ -165,7 +171,7 @@ def pictures(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def test_a_figure_of_pictures_has_a_small_form_too(folder: Path) -> None:
-    paths = {p.suffix: p for p in save_plots(folder, [plugin(("plot", "pictures"))], [record("a", "low")])}
+    paths = {p.suffix: p for p in save(folder, plugin(("plot", "pictures")))}
     assert set(paths) == {".png", ".svg", ".webp"}
     with PIL.Image.open(paths[".webp"]) as small:
         assert (small.format, small.size) == ("WEBP", (1100, 275))
@@ -174,7 +180,7 @@ def test_a_figure_of_pictures_has_a_small_form_too(folder: Path) -> None:
 
 def test_a_plot_that_fails_is_logged_and_the_others_are_saved(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "lipbench"):
-        paths = save_plots(folder, [plugin(("plot", "broken"), ("plot", "figures"))], [record("a", "low")])
+        paths = save(folder, plugin(("plot", "broken"), ("plot", "figures")))
     assert len(paths) == 2
     assert caplog.messages == ["plot 'broken' failed: ValueError: it broke in two"]
 
@@ -185,12 +191,12 @@ def test_two_plots_of_one_name_are_both_kept(folder: Path) -> None:
         name="b", distribution="b", version="1", status="ok",
         reports=(Report(kind="plot", name="other", task="climb", factory=f"{__name__}:figures", summary=""),),
     )  # fmt: skip
-    assert len(set(save_plots(folder, [twice, again], [record("a", "low")]))) == 4
+    assert len(set(save(folder, twice, again))) == 4
 
 
 def test_without_matplotlib_there_are_no_plots(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert save_plots(folder, [plugin(("plot", "figures"))], [record("a", "low")]) == []
+    assert save(folder, plugin(("plot", "figures"))) == []
     assert not (folder / "plots").exists()
 
 

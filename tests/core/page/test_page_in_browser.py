@@ -17,8 +17,6 @@ from lipbench.contract.values import Column, Entry, Table
 from lipbench.leaderboard.board import make_board, render
 from lipbench.leaderboard.page import Board
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 RESULTS = "#t-results"
 FEW = "results.f.width=1&all-values.f.width=2&results.ranks=1"
 """What is looked at place by place is quicker with few rows."""

@@ -17,7 +17,7 @@ from lipbench_linear_map.maps import OLSAffine
 from lipbench_linear_map.task import LinearMapDetection
 from torch import Tensor, nn
 
-from lipbench.api import Context, Dataset, DataSpec, Network, Split
+from lipbench.api import Context, Dataset, DataSpec, Metric, Network, Split, Value
 
 CTX = Context(scope="test", seed=0)
 KINDS = ("clean", "adversarial", "noise")
@@ -246,3 +246,10 @@ def evidence(**changes: Any) -> MappedEmbeddings:
         "evade": no_attack,
     }
     return MappedEmbeddings(**(filled | changes))
+
+
+GIVEN = evidence()
+
+
+def compute(metric: Metric, given: MappedEmbeddings = GIVEN, ctx: Context = CTX) -> Value:
+    return metric.compute(given, ctx)

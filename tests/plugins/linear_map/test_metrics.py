@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every metric against an independent computation on evidence made by hand, and where it does not apply."""
+"""Every metric against an independent computation on evidence made by hand."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_map_cases import CTX, Lab, Toy, evidence, images, normal, prediction, scores
+from linear_map_cases import GIVEN, Lab, Toy, compute, evidence, images, normal, prediction, scores
 from lipbench_linear_map.evidence import Evasion, MappedEmbeddings, Scores
-from lipbench_linear_map.features import MagnitudeSpectrum
-from lipbench_linear_map.maps import ScoreRegression
 from lipbench_linear_map.metrics.controls import (
     AdaptiveAuroc,
     AdaptiveRobustAccuracy,
@@ -30,18 +28,12 @@ from scipy.stats import beta
 from sklearn.metrics import accuracy_score, mean_squared_error, r2_score, roc_auc_score, roc_curve
 from torch import Tensor
 
-from lipbench.api import Context, Metric, NotApplicable, Value
-
-GIVEN = evidence()
+from lipbench.api import Context, Metric
 
 
 def auroc(negatives: Tensor, positives: Tensor) -> float:
     truth = np.repeat([0, 1], [len(negatives), len(positives)])
     return float(roc_auc_score(truth, torch.cat([negatives, positives]).numpy()))
-
-
-def compute(metric: Metric, given: MappedEmbeddings = GIVEN, ctx: Context = CTX) -> Value:
-    return metric.compute(given, ctx)
 
 
 def proportion(right: int, total: int) -> tuple[float, float]:
@@ -356,56 +348,6 @@ def test_an_attacker_who_knows_the_detector_lowers_the_auroc_of_trained_networks
     clean = float((found.source.guess_clean == found.source.labels).double().mean())
     assert robust <= clean
     assert compute(AdaptiveRobustAccuracy(weight=0.0, steps=10), found).value <= robust, "evading costs strength"
-
-
-# Where a metric does not apply.
-
-
-def without(**changes: Any) -> MappedEmbeddings:
-    return replace(GIVEN, **changes)
-
-
-CONSTANT = replace(prediction(), true_clean=torch.ones(40, 5).double(), true_adversarial=torch.ones(40, 5).double())
-NEVER = replace(GIVEN.source, guess_adversarial=GIVEN.source.labels)
-ONCE = replace(
-    GIVEN.source,
-    guess_clean=GIVEN.source.labels,
-    guess_adversarial=torch.where(torch.arange(40) == 3, GIVEN.source.labels + 1, GIVEN.source.labels),
-)
-LARGE = replace(GIVEN.source, pixel=(torch.empty(0).double(), torch.empty(0).double()))
-REFUSED: dict[str, tuple[Metric, MappedEmbeddings, str]] = {
-    "mse of scores": (MapMse(), without(prediction=None), "map_mse needs mapped embeddings, and this map predicts the detector"),
-    "r2 of scores": (R2(), without(prediction=None), "r2 needs mapped embeddings"),
-    "head of scores": (HeadAccuracy(), without(prediction=None), "head_accuracy needs mapped embeddings"),
-    "head of a spectrum": (
-        HeadAccuracy(), without(prediction=replace(prediction(), head=None)), "head_accuracy needs feature: embedding"
-    ),
-    "no variance": (R2(), without(prediction=CONSTANT), "R2 needs targets that vary"),
-    "no success": (AurocSuccessOnly(), without(source=NEVER), "the attack succeeded on 0 images, 2 are needed"),
-    "one success": (AurocSuccessOnly(), without(source=ONCE), "the attack succeeded on 1 images, 2 are needed"),
-    "large images": (PixelAuroc(), without(source=LARGE), "pixel_auroc: these images are too large .* write by: zeros"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_a_metric_cannot_read_it_refuses_in_one_sentence(case: str) -> None:
-    metric, given, words = REFUSED[case]
-    with pytest.raises(NotApplicable, match=words) as caught:
-        compute(metric, given)
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).count(". ") == 0
-
-
-def test_large_images_still_have_a_count_of_zeros() -> None:
-    assert compute(PixelAuroc(by="zeros"), without(source=LARGE)).value == compute(PixelAuroc(by="zeros")).value
-
-
-def test_what_a_task_without_prediction_or_head_gives_is_refused_too() -> None:
-    lab = Lab()
-    with pytest.raises(NotApplicable, match="leave it out here"):
-        compute(MapMse(), lab.evidence(map=ScoreRegression()))
-    with pytest.raises(NotApplicable, match="needs feature: embedding"):
-        compute(HeadAccuracy(), lab.evidence(feature=MagnitudeSpectrum()))
 
 
 def test_the_native_diagonal_loses_nothing() -> None:

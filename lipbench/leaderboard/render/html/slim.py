@@ -44,11 +44,14 @@ def _fewer_bytes(encoded: bytes) -> bytes:
 
     try:
         with Pixels.open(io.BytesIO(base64.b64decode(encoded)), formats=["PNG"]) as picture:
-            pixels = np.ascontiguousarray(picture.convert("RGBA"))
+            full = picture.convert("RGBA")
+            if full.getcolors(_COLOURS) is None:
+                return encoded
+            pixels = np.ascontiguousarray(full)
     except (OSError, ValueError, SyntaxError, Pixels.DecompressionBombError):
         return encoded  # no browser shows it either
     colours, places = np.unique(pixels.view(">u4").reshape(pixels.shape[:2]), return_inverse=True)
-    if len(colours) > _COLOURS or (pixels[..., 3] != 0xFF).any():
+    if (pixels[..., 3] != 0xFF).any():
         return encoded
     return min(base64.b64encode(_palette_png(colours, places.reshape(pixels.shape[:2]))), encoded, key=len)
 
