@@ -91,9 +91,11 @@ def test_breakpoints_of_one_input_follow_their_law() -> None:
     assert count == pytest.approx(n * 2 / np.pi * np.arctan(t), abs=4 * np.sqrt(n) / 2)
 
 
-@pytest.mark.parametrize("same", [True, False])
-def test_nearest_neighbours_are_those_of_all_distances(same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lipbench_relu_geometry.engine.neighbours.BLOCK_BYTES", 4 * 90 * 7)
+@pytest.mark.parametrize("whole", [True, False], ids=["bytes", "floats"])
+@pytest.mark.parametrize("same", [True, False], ids=["themselves", "others"])
+def test_nearest_neighbours_are_those_of_all_distances(same: bool, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ROWS", 7), ("COLUMNS", 13), ("_multiplies_bytes", lambda device: whole)):
+        monkeypatch.setattr(f"lipbench_relu_geometry.engine.neighbours.{name}", value)
     r = np.random.default_rng(0)
     queries = r.integers(0, 2, (60, 12), dtype=np.uint8)
     references = queries if same else r.integers(0, 2, (90, 12), dtype=np.uint8)
