@@ -132,6 +132,11 @@ class Program(_Gives):
             return None
         return -float(self._highs.getObjectiveValue()), np.array(self._highs.getSolution().col_value)
 
+    def prices(self) -> np.ndarray:
+        """(k,) by how much the last value would grow for each unit that a row's bound did; not below 0."""
+        found: np.ndarray = np.abs(np.array(self._highs.getSolution().row_dual))
+        return found
+
 
 class Implied(_Gives):
     """Is a row of {d: rows . d <= slack} implied by the others? The dual program, whose basis has as many rows as d has entries.
