@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from lipbench.api import InvalidInput
 
 from .network import ReluNet
-from .plane import box, decompose
+from .plane import Plane, box, decompose
 from .traversal import traverse
 from .vertices import NotGeneric, walk
 
@@ -135,7 +135,11 @@ def enumerate_cells(
 
 def _by_polygons(net: ReluNet, low: float | None, high: float | None, limit: int) -> CellComplex:
     window = None if low is None or high is None else box([low, low], [high, high])
-    found = decompose([net], window, limit=limit)
+    return planar_cells(decompose([net], window, limit=limit))
+
+
+def planar_cells(found: Plane) -> CellComplex:
+    """The decomposition of one network as cells with neighbours."""
     centres = found.rings.centres()
     inner = None
     if len(found.rings) == len(found) and bool((centres[:, 2] > 0).all()):
@@ -148,7 +152,7 @@ def _by_polygons(net: ReluNet, low: float | None, high: float | None, limit: int
         inner=inner,
         nongeneric=int(found.coincident),
         edges=None,
-        units=net.units,
+        units=found.units,
     )
     # Beyond an edge that several units share not one bit changes, so that no neighbour has the other value of one bit alone.
     return replace(cells, nongeneric=cells.nongeneric + cells.neighbours()[1])
