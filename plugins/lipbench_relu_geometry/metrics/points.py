@@ -167,7 +167,7 @@ class ProbeDistance(Metric):
     """Hamming distance between a point and another one at a fixed Euclidean distance in a random direction.
 
     Args:
-        radius: That distance, in the raw unit of the data; the other point is not clipped to the box.
+        radius: That distance, in units of the data; the other point is not clipped to the box.
 
     Source: Liu et al. 2023, Table 4; the law of the direction is not stated there, here it is uniform.
     """

@@ -109,7 +109,7 @@ class FacetDistance(Metric):
     def compute(self, evidence: Geometry, ctx: Context) -> Value:
         """Mean over points."""
         found = facet_distance(evidence.net("facet_distance"), evidence.x)
-        return mean_value(found, unit="raw input units", of="points")
+        return mean_value(found, unit="input units", of="points")
 
 
 class BoundaryDistance(Metric):
@@ -142,7 +142,7 @@ class BoundaryDistance(Metric):
         values = found.inside[crossed] if self.of == "inside" else getattr(found, self.of)
         if not len(values):
             raise NotApplicable("the decision boundary crosses the cell of no point; leave inside out here")
-        return mean_value(values[np.isfinite(values)], unit="raw input units", of="points")
+        return mean_value(values[np.isfinite(values)], unit="input units", of="points")
 
 
 def balls(evidence: Geometry, x: np.ndarray, count: int, low: float, high: float, who: str) -> list[Ball]:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from lipbench_basics.datasets.noise import UniformNoise
+from lipbench_basics.networks.mlp import MLP
 from lipbench_relu_geometry.engine.network import ReluNet
 from lipbench_relu_geometry.metrics.graph import GraphExcess
 from lipbench_relu_geometry.metrics.points import ActiveBits, ClassDistances, NearestAgreement
 from lipbench_relu_geometry.metrics.sizes import BoundaryDistance, ChebyshevRadius
-from lipbench_relu_geometry.task import Geometry
+from lipbench_relu_geometry.task import Geometry, ReluGeometry, Unchanged
 from relu_nets import duplicated, normal_net
 
 from lipbench.api import Context, DataSpec, Metric, NotApplicable
@@ -34,6 +36,21 @@ def _geometry(*nets: ReluNet, points: int = 30, classes: int = 3) -> Geometry:
         past=(),
         rng=CTX.rng,
     )
+
+
+def test_pixels_are_looked_at_in_units_of_the_whole_range() -> None:
+    data, network = UniformNoise(shape=(1, 4, 4)), MLP(hidden=(8,), outputs=3)
+    network.build(data.spec(), CTX)
+    found = ReluGeometry(points=20).evidence(network, data, Unchanged(), CTX)
+    raw = data.split("test", CTX).inputs
+    assert (data.spec().unit, found.spec.low, found.spec.high) == (255, 0, 1)
+    assert 0 <= found.x.min() < 0.1 < 0.9 < found.x.max() <= 1
+    assert found.other()[0].max() <= 1
+    assert {tuple(row) for row in (255 * found.x).round().astype(int)} <= {
+        tuple(row) for row in raw.reshape(len(raw), -1).astype(int)
+    }
+    expected = network.module(torch.from_numpy((255 * found.x).astype(np.float32).reshape(-1, 1, 4, 4))).detach().numpy()
+    np.testing.assert_allclose(found.nets[0](found.x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("by", ["hamming", "inputs"])
