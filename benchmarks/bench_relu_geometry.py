@@ -150,24 +150,25 @@ def image_cell(rows: int) -> None:
 
 
 def neighbours(queries: int, references: int, bits: int) -> None:
-    """Nearest bit vectors in blocks against one product in float64."""
+    """Nearest bit vectors in blocks against one product in float64, and in float32."""
     rng = np.random.default_rng(0)
     s, t = (rng.integers(0, 2, (n, bits), dtype=np.uint8) for n in (queries, references))
 
-    def naive() -> np.ndarray:
-        a, b = s.astype(np.float64), t.astype(np.float64)
+    def naive(kind: type) -> np.ndarray:
+        a, b = s.astype(kind), t.astype(kind)
         return (a.sum(1)[:, None] + b.sum(1)[None] - 2 * (a @ b.T)).argmin(1)
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    def peak() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+    before = peak()
     mine, found = timed(lambda: nearest_hamming(s, t))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    theirs, index = timed(naive)
-    assert (found.index == index).all()  # type: ignore[attr-defined]
-    print(
-        f"{queries:,} x {references:,} bit vectors of {bits:,}: {mine:.1f} s, {theirs / mine:.1f} times as fast as a float64 product; "
-        f"peak {peak / 2**20:.1f} GiB, {(peak - before) / 2**20:.1f} more than before (the product: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f})",
-        flush=True,
-    )
+    own = peak()
+    print(f"{queries:,} x {references:,} bit vectors of {bits:,}: {mine:.1f} s, peak {own:.1f} GiB, {own - before:.1f} more than before", flush=True)  # fmt: skip
+    for kind in (np.float32, np.float64):
+        theirs, index = timed(lambda: naive(kind))  # noqa: B023
+        assert (found.index == index).all()  # type: ignore[attr-defined]
+        print(f"  one {kind.__name__} product {theirs:.1f} s, the same neighbours: {theirs / mine:.1f} times as fast; peak then {peak():.1f} GiB", flush=True)  # fmt: skip
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -32,7 +32,7 @@ class Unchanged(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """What every metric of this task reads. Points are float64 rows of m numbers in the raw unit of the data."""
+    """What every metric of this task reads. Points are float64 rows of m numbers in units of the data: pixels in [0, 1]."""
 
     nets: tuple[ReluNet, ...]
     """One network, or the replicas of one architecture."""
@@ -103,6 +103,7 @@ class ReluGeometry(Task):
     def evidence(self, network: Model, data: Dataset, attack: Attack, ctx: Context) -> Geometry:
         """Read the network, choose points and attack them."""
         spec, part = data.spec(), data.split(self.split, ctx)
+        unit = spec.unit
         rows = ctx.rng("points").permutation(len(part.inputs))[: self.points]
         inputs = torch.from_numpy(part.inputs[rows])
         targets = None if part.targets is None else torch.from_numpy(part.targets[rows])
@@ -111,21 +112,26 @@ class ReluGeometry(Task):
 
         def other() -> tuple[np.ndarray, np.ndarray | None]:
             train = data.split("train", ctx)
-            return _flat(torch.from_numpy(train.inputs)), train.targets
+            return _flat(torch.from_numpy(train.inputs)) / unit, train.targets
 
         return Geometry(
-            nets=nets_of(network, int(np.prod(spec.shape))),
-            spec=spec,
-            x=_flat(moved),
-            clean=_flat(inputs),
+            nets=tuple(n.in_units(unit) for n in nets_of(network, int(np.prod(spec.shape)))),
+            spec=replace(spec, low=spec.low / unit, high=spec.high / unit, unit=1.0),
+            x=_flat(moved) / unit,
+            clean=_flat(inputs) / unit,
             y=None if targets is None else targets.numpy(),
             other=other,
             split=self.split,
             attacked=attacked,
             errors=network.errors.numpy() if isinstance(network, ReluReplicas) and network.epochs else None,
-            past=network.past() if isinstance(network, ReluReplicas) else (),
+            past=_past(network, unit),
             rng=ctx.rng,
         )
+
+
+def _past(network: Model, unit: float) -> tuple[tuple[int, tuple[ReluNet, ...]], ...]:
+    past = network.past() if isinstance(network, ReluReplicas) else ()
+    return tuple((epoch, tuple(n.in_units(unit) for n in nets)) for epoch, nets in past)
 
 
 def _flat(x: Tensor) -> np.ndarray:

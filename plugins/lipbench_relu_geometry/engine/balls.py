@@ -11,16 +11,21 @@ from lipbench.api import InvalidInput
 
 from .network import ReluNet
 from .programs import Program, polyhedron
+from .projection import nearest_point
+
+SHARE = 1e-9
+"""By this share of the radius a centre may be nearer to a side than the largest ball allows: rounding leaves no centre else."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ball:
-    """A largest ball in a polyhedron; its centre need not be unique."""
+    """A largest ball in a polyhedron."""
 
     centre: np.ndarray
+    """(m,) one of the centres, which the solver chose; see `nearest_centre`."""
     radius: float
     limited: bool
-    """Whether the box alone, and no unit, keeps it from being larger on some side."""
+    """Whether it would be larger in a larger box."""
 
 
 def chebyshev(rows: np.ndarray, bounds: np.ndarray, low: float | None = None, high: float | None = None) -> Ball:
@@ -30,20 +35,53 @@ def chebyshev(rows: np.ndarray, bounds: np.ndarray, low: float | None = None, hi
         InvalidInput: There is no point in it.
         NotApplicable: There is no largest ball: without a box a polyhedron may hold balls of any size.
     """
+    a, c, units = _walls(rows, bounds, low, high)
+    m = rows.shape[1]
+    cost = np.zeros(m + 1)
+    cost[m] = 1.0
+    program = Program(np.column_stack([a, np.ones(len(a))]), c, cost)
+    solved = program.solve()
+    if solved is None or solved[0] < -1e-9:
+        raise InvalidInput("there is no point in this polyhedron")
+    centre = solved[1][:m]
+    radius = float((c - a @ centre).min())  # measured at the centre itself, so that the solver's tolerance has no part in it
+    return Ball(centre=centre, radius=radius, limited=bool(program.prices()[units:].sum() > 1e-7))
+
+
+def nearest_centre(
+    rows: np.ndarray, bounds: np.ndarray, radius: float, x: np.ndarray, low: float | None = None, high: float | None = None
+) -> np.ndarray:
+    """The centre of a largest ball that is nearest to x; with x = 0 the one of minimum norm.
+
+    Cells of networks with fewer units in the first layer than inputs have many largest balls, and a linear program gives any of
+    their centres. This one does not depend on the solver.
+
+    Args:
+        rows: (h, m), as for `chebyshev`.
+        bounds: (h,).
+        radius: What `chebyshev` found.
+        x: (m,).
+        low: Lower end of the box.
+        high: Upper end.
+
+    Raises:
+        InvalidInput: No ball of this radius is in it.
+    """
+    a, c, _ = _walls(rows, bounds, low, high)
+    found = nearest_point(a, c - (1 - SHARE) * radius, x)
+    if found is None:
+        raise InvalidInput(f"there is no ball of radius {radius:g} in this polyhedron")
+    return found
+
+
+def _walls(rows: np.ndarray, bounds: np.ndarray, low: float | None, high: float | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """Rows of norm 1 and their bounds, those of the box last, and how many are before these."""
     _, a, c = polyhedron(rows, bounds)
     m, units = rows.shape[1], len(a)
     if low is not None and high is not None:
         a = np.concatenate([a, np.eye(m), -np.eye(m)])
         c = np.concatenate([c, np.full(m, high), np.full(m, -low)])
-    cost = np.zeros(m + 1)
-    cost[m] = 1.0
-    solved = Program(np.column_stack([a, np.ones(len(a))]), c, cost).solve()
-    if solved is None or solved[0] < -1e-9:
-        raise InvalidInput("there is no point in this polyhedron")
-    centre = solved[1][:m]
-    slack = c - a @ centre  # measured at the centre itself, so that the solver's tolerance has no part in it
-    tight = slack <= slack.min() + 1e-7
-    return Ball(centre=centre, radius=float(slack.min()), limited=bool(tight[units:].any()))
+    return a, c, units
 
 
 def facet_distance(net: ReluNet, x: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -55,16 +56,14 @@ class CellComplex:
         """The dual graph: (E, 2) pairs of cells that share a facet, and facets without a partner, 0 in general position."""
         if self.edges is not None:
             return self.edges, 0
-        bits, facets = self.bits(), self.facets().astype(bool)
-        weigh = np.random.default_rng(1).integers(0, 2**63, self.units, dtype=np.uint64)
-        keys = bits.astype(np.uint64) @ weigh
-        order = np.argsort(keys)
-        cell, unit = np.nonzero(facets)
+        bits, facets, weigh = self.bits(), self.facets(), _hashes(self.units)
+        keys = bits @ weigh
+        order = keys.argsort()
+        cell, unit = facets.nonzero()
         on = bits[cell, unit] > 0
         wanted = np.where(on, keys[cell] - weigh[unit], keys[cell] + weigh[unit])
-        place = np.searchsorted(keys[order], wanted).clip(max=len(keys) - 1)
-        there = order[place]
-        paired = (keys[there] == wanted) & facets[there, unit]
+        there = order[np.minimum(keys[order].searchsorted(wanted), len(keys) - 1)]
+        paired = (keys[there] == wanted) & (facets[there, unit] > 0)
         low = paired & (cell < there)
         return np.column_stack([cell[low], there[low]]), int((~paired).sum())
 
@@ -88,6 +87,12 @@ class CellComplex:
             other = int((np.packbits(net.bits(self.inner), axis=1) != self.packed).any(axis=1).sum())
             wrong += [f"{other} cells do not contain their own point"] if other else []
         return wrong
+
+
+@cache
+def _hashes(units: int) -> np.ndarray:
+    """(h,) a random number for each unit; the sum of those that are on names a cell."""
+    return np.random.default_rng(1).integers(0, 2**63, units, dtype=np.uint64)
 
 
 def _graph(edges: np.ndarray, count: int) -> coo_array:
@@ -130,7 +135,11 @@ def enumerate_cells(
 
 def _by_polygons(net: ReluNet, low: float | None, high: float | None, limit: int) -> CellComplex:
     window = None if low is None or high is None else box([low, low], [high, high])
-    plane = decompose([net], window, limit=limit)
+    return planar_cells(decompose([net], window, limit=limit))
+
+
+def planar_cells(plane: Plane) -> CellComplex:
+    """The decomposition of one network as cells with neighbours; `nongeneric` counts coincident lines too."""
     cells = complexes(plane)[0]
     return replace(cells, nongeneric=int(plane.coincident) + cells.nongeneric)
 

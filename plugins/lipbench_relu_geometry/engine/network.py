@@ -144,6 +144,10 @@ class ReluNet:
         sign = 1.0 - 2.0 * np.asarray(bits, dtype=np.float64)
         return Cells(rows=sign[:, :, None] * slope, bounds=-sign * offset, slope=out_slope, offset=out_offset)
 
+    def in_units(self, unit: float) -> ReluNet:
+        """The network of inputs that are measured in another unit: u (m,) -> f(unit . u)."""
+        return self if unit == 1 else ReluNet((unit * self.weights[0], *self.weights[1:]), self.biases)
+
     def on_plane(self, origin: np.ndarray, directions: np.ndarray) -> ReluNet:
         """The network on an affine subspace: t (k,) -> f(origin + t . directions).
 

@@ -24,6 +24,8 @@ _LARGE = 16
 """Pieces of one cell from which on they are worth a product of their own."""
 _NUMBERS = 2**20
 """Lines that are held at a time."""
+_SAME = 1e-12
+"""Lines of the first layer that are this close to each other are one."""
 _SEAM = -2
 """Label of an edge that was cut only to have bounded angles; such pieces are put together again by their bit vectors."""
 
@@ -350,16 +352,18 @@ def _quarters(lines: np.ndarray) -> Rings:
 
 def _first(labels: np.ndarray, normals: np.ndarray, i: int | np.integer) -> int:
     """The first unit on the line of unit i."""
-    same = np.minimum(np.abs(normals - normals[i]).max(axis=1), np.abs(normals + normals[i]).max(axis=1)) <= 1e-12
+    same = np.minimum(np.abs(normals - normals[i]).max(axis=1), np.abs(normals + normals[i]).max(axis=1)) <= _SAME
     return int(labels[int(same.argmax())])
 
 
 def _twins(lines: np.ndarray) -> int:
     """Lines of the first layer that are an earlier one: the four quarters may have been cut along them already."""
     steep = np.sqrt((lines[:, :2] ** 2).sum(axis=1))
-    live = steep > 0
-    normals, labels = lines[live] / steep[live, None], np.flatnonzero(live)
-    return sum(_first(labels, normals, i) != labels[i] for i in range(len(labels)))
+    normals = lines[steep > 0] / steep[steep > 0, None]
+    same = np.zeros((len(normals),) * 2, dtype=bool)
+    for sign in (1, -1):
+        same |= np.logical_and.reduce([np.abs(v[:, None] - sign * v) <= _SAME for v in normals.T])
+    return int((same.argmax(axis=1) != np.arange(len(normals))).sum()) if len(normals) else 0
 
 
 def _angles(one: np.ndarray, two: np.ndarray, label_one: int, label_two: int) -> Rings:

@@ -38,12 +38,12 @@ class Rings:
     @cached_property
     def starts(self) -> np.ndarray:
         """(P,) place of the first vertex."""
-        return np.cumsum(self.sizes) - self.sizes
+        return self.sizes.cumsum() - self.sizes
 
     @cached_property
     def owners(self) -> np.ndarray:
         """(V,) polygon of each vertex."""
-        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+        return np.arange(len(self.sizes)).repeat(self.sizes)
 
     @cached_property
     def after(self) -> np.ndarray:
@@ -82,7 +82,9 @@ def joined(parts: list[Rings]) -> Rings:
 
 def spread(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """start, start + 1, ..., start + size - 1 for each pair, one after the other."""
-    return np.arange(int(sizes.sum())) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+    ends = sizes.cumsum()
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + (starts - ends + sizes).repeat(sizes)
 
 
 def unit(v: np.ndarray) -> np.ndarray:
@@ -95,11 +97,10 @@ def _where(mask: np.ndarray) -> np.ndarray:
     return mask.nonzero()[0]
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Row-wise products, with what lies within the tolerance set to exactly 0."""
-    found: np.ndarray = np.einsum("ij,ij->i", a, b)
-    found[np.abs(found) <= TOLERANCE] = 0.0
-    return found
+def _near_zero(products: np.ndarray) -> np.ndarray:
+    """Products of lines and points, with what lies within the tolerance set to exactly 0."""
+    products[np.abs(products) <= TOLERANCE] = 0.0
+    return products
 
 
 def _between(p: np.ndarray, q: np.ndarray, at_p: np.ndarray, at_q: np.ndarray) -> np.ndarray:
@@ -115,13 +116,8 @@ class _Chords:
     """(C,)."""
     line: np.ndarray
     """(C,) number of the line among those of the polygon's parent."""
-    p: np.ndarray
-    """(C, 3) where the line enters."""
-    q: np.ndarray
-    """(C, 3) where it leaves."""
-
-    def keep(self, rows: np.ndarray) -> _Chords:
-        return _Chords(self.polygon[rows], self.line[rows], self.p[rows], self.q[rows])
+    ends: np.ndarray
+    """(C, 2, 3) where the line enters and leaves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,70 +158,77 @@ def cut(rings: Rings, lines: np.ndarray, first: int, limit: int) -> Cut | None:
         The pieces, or None where there are more than `limit`.
     """
     work = _begin(rings, lines)
-    done, total, coincident = [], 0, 0
+    done: list[tuple[Rings, np.ndarray, np.ndarray, np.ndarray]] = []
+    total, coincident = 0, 0
     while True:
         waiting = np.bincount(work.chords.polygon, minlength=len(work.rings))
         whole = _where((waiting == 0) & (work.rings.sizes > 0))
-        if len(whole):
-            done.append((work.rings.take(whole), work.origin[whole], work.packed[whole]))
-            total += len(whole)
         active = _where(waiting)
+        total += len(whole)
         if total + len(active) > limit:
             return None
+        if len(whole):
+            done.append((work.rings, whole, work.origin[whole], work.packed[whole]))
         if not len(active):
             break
-        place = np.zeros(len(work.rings), dtype=np.int64)
-        place[active] = np.arange(len(active))
-        c = work.chords
-        rest = _Work(
-            work.rings.take(active), work.origin[active], work.packed[active], _Chords(place[c.polygon], c.line, c.p, c.q)
-        )
-        work, same = _split(rest, waiting[active], lines, first)
+        if len(active) < len(waiting):
+            place = np.empty(len(waiting), dtype=np.int64)
+            place[active] = np.arange(len(active))
+            c, waiting = work.chords, waiting[active]
+            chords = _Chords(place[c.polygon], c.line, c.ends)
+            work = _Work(work.rings.take(active), work.origin[active], work.packed[active], chords)
+        work, same = _split(work, waiting, lines, first)
         coincident += same
-    parent = np.concatenate([part[1] for part in done])
-    order = np.argsort(parent, kind="stable")
+    parent = np.concatenate([part[2] for part in done])
+    order = parent.argsort(kind="stable")
+    before = np.cumsum([0, *(len(part[0]) for part in done)])
+    chosen = np.concatenate([start + part[1] for start, part in zip(before, done, strict=False)])
     return Cut(
-        rings=joined([part[0] for part in done]).take(order),
+        rings=joined([part[0] for part in done]).take(chosen[order]),
         parent=parent[order],
-        packed=np.concatenate([part[2] for part in done])[order],
+        packed=np.concatenate([part[3] for part in done])[order],
         coincident=coincident,
     )
 
 
 def _split(work: _Work, counts: np.ndarray, lines: np.ndarray, first: int) -> tuple[_Work, int]:
-    """Split each polygon by one of the lines that cross it, the middle one of its list."""
+    """Split each polygon by one of the lines that cross it, the middle one of its list; the positive halves come first."""
     rings, chords, n = work.rings, work.chords, len(work.rings)
-    picked = np.cumsum(counts) - counts + counts // 2
+    picked = counts.cumsum() - counts + counts // 2
     name = chords.line[picked]
     knife = lines[work.origin, name]
     at, real = _sides(rings, knife)
     rest = np.ones(len(chords.line), dtype=bool)
     rest[picked] = False
-    others = chords.keep(_where(rest))
-    k = knife[others.polygon]
-    at_p, at_q = _dot(k, others.p), _dot(k, others.q)
-    side = np.ones(n, dtype=bool)
-    if not real.all():  # rounding made a chord where the polygon has none: it stays whole, as the first of its halves
-        side = real | ((knife * rings.centres()).sum(axis=1) > 0)
-        at[~real[rings.owners]] = 1.0
-        stays = ~real[others.polygon]
-        at_p[stays], at_q[stays] = 1.0, 1.0
-    twins = (at_p == 0) & (at_q == 0)
-    label = name.copy()
-    if twins.any():
-        np.minimum.at(label, others.polygon[twins], others.line[twins])  # the edge is named after the first of them
-    split = joined(list(_halves(rings, at, label + first)))
-    above, below = (at_p > 0) | (at_q > 0), (at_p < 0) | (at_q < 0)
+    others = _where(rest)
+    inside, crossed, ends = chords.polygon[others], chords.line[others], chords.ends[others]
+    at_ends = _near_zero(np.einsum("ij,ikj->ik", knife[inside], ends))
     packed = np.concatenate([work.packed, work.packed])
-    mark(packed, _where(side), name[side])
-    gone = np.concatenate([others.polygon[~above], others.polygon[~below] + n])
-    line = np.concatenate([others.line[~above], others.line[~below]])
-    there = split.sizes[gone] > 0
-    gone, line = gone[there], line[there]
-    positive = (lines[work.origin[gone % n], line] * split.inner()[gone]).sum(axis=1) > 0
-    mark(packed, gone[positive], line[positive])
-    chords = _shared(others, at_p, at_q, _where(above), _where(below), n)
-    return _Work(split, np.concatenate([work.origin, work.origin]), packed, chords), int(twins.sum())
+    if real.all():
+        mark(packed, np.arange(n), name)
+    else:  # rounding made a chord where the polygon has none: it stays whole, as the first of its halves
+        at[~real[rings.owners]] = 1.0
+        at_ends[~real[inside]] = 1.0
+        side = _where(real | ((knife * rings.centres()).sum(axis=1) > 0))
+        mark(packed, side, name[side])
+    up, down = at_ends > 0, at_ends < 0
+    # Chord c is the c-th of the positive halves and the (c + C)-th of the negative ones.
+    there = np.concatenate([up[:, 0] | up[:, 1], down[:, 0] | down[:, 1]])
+    twins = _where(~(there[: len(others)] | there[len(others) :]))
+    label = name
+    if len(twins):
+        label = name.copy()
+        np.minimum.at(label, inside[twins], crossed[twins])  # the edge is named after the first of them
+    split = _halves(rings, at, label + first)
+    polygon, line = np.concatenate([inside, inside + n]), np.concatenate([crossed, crossed])
+    gone = _where(~there & (split.sizes[polygon] > 0))
+    owner, lost = polygon[gone], line[gone]
+    origin = np.concatenate([work.origin, work.origin])
+    positive = _where(np.einsum("ij,ij->i", lines[origin[owner], lost], split.inner()[owner]) > 0)
+    mark(packed, owner[positive], lost[positive])
+    kept = _where(there)
+    chords = _Chords(polygon[kept], line[kept], _shared(ends, at_ends, kept))
+    return _Work(split, origin, packed, chords), len(twins)
 
 
 def mark(packed: np.ndarray, rows: np.ndarray, places: np.ndarray) -> None:
@@ -233,51 +236,59 @@ def mark(packed: np.ndarray, rows: np.ndarray, places: np.ndarray) -> None:
     np.bitwise_or.at(packed, (rows, places >> 3), (128 >> (places & 7)).astype(np.uint8))
 
 
-def _shared(c: _Chords, at_p: np.ndarray, at_q: np.ndarray, above: np.ndarray, below: np.ndarray, n: int) -> _Chords:
-    """The chords of both halves, those on the positive side first."""
-    crossing = _where(at_p * at_q < 0)
-    p, q = np.concatenate([c.p[above], c.p[below]]), np.concatenate([c.q[above], c.q[below]])
+def _shared(ends: np.ndarray, at: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The ends of the chords of both halves, numbered as in `_split`."""
+    count = len(at)
+    rows = kept % max(1, count)
+    found = ends[rows]
+    crossing = _where(at[:, 0] * at[:, 1] < 0)
     if len(crossing):
-        meet = np.zeros((len(c.line), 3))
-        meet[crossing] = _between(c.p[crossing], c.q[crossing], at_p[crossing], at_q[crossing])
-        rows = np.concatenate([above, below])
-        sign = np.repeat([1.0, -1.0], [len(above), len(below)])
-        here, there = sign * at_p[rows], sign * at_q[rows]
-        lost_p, lost_q = (here < 0) & (there > 0), (there < 0) & (here > 0)
-        p[lost_p], q[lost_q] = meet[rows[lost_p]], meet[rows[lost_q]]
-    return _Chords(
-        np.concatenate([c.polygon[above], c.polygon[below] + n]), np.concatenate([c.line[above], c.line[below]]), p, q
-    )
+        meet = np.empty((count, 3))
+        meet[crossing] = _between(ends[crossing, 0], ends[crossing, 1], at[crossing, 0], at[crossing, 1])
+        here = np.where(kept < count, 1.0, -1.0)[:, None] * at[rows]
+        lost, which = ((here < 0) & (here[:, ::-1] > 0)).nonzero()
+        found[lost, which] = meet[rows[lost]]
+    return found
 
 
 def _sides(rings: Rings, knife: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(V,) products of vertices with their polygon's line; (P,) whether it really crosses."""
-    at = _dot(np.repeat(knife, rings.sizes, axis=0), rings.points)
+    at = _near_zero(np.einsum("ij,ij->i", knife[rings.owners], rings.points))
     starts = rings.starts
     return at, (np.minimum.reduceat(at, starts) < 0) & (np.maximum.reduceat(at, starts) > 0)
 
 
-def _halves(rings: Rings, at: np.ndarray, name: np.ndarray) -> tuple[Rings, Rings]:
-    """The parts on the positive and on the negative side of each polygon's line; one may have no vertices."""
-    after = rings.after
+def _halves(rings: Rings, at: np.ndarray, name: np.ndarray) -> Rings:
+    """The parts on the positive side of each polygon's line, then those on the negative one; one may have no vertices."""
+    after, owners, count = rings.after, rings.owners, len(at)
     ahead = at[after]
     crosses = at * ahead < 0
     edges = _where(crosses)
-    owners = rings.owners
     named = name[owners]
-    points = np.empty((len(at), 2, 3))
+    points = np.empty((count, 2, 3))
     points[:, 0] = rings.points
     points[edges, 1] = _between(rings.points[edges], rings.points[after[edges]], at[edges], ahead[edges])
-    found = []
-    for sign in (1.0, -1.0):
-        here, there = sign * at, sign * ahead
-        keep = np.stack([here >= 0, crosses], axis=1)
-        labels = np.stack(
-            [np.where((here == 0) & (there < 0), named, rings.labels), np.where(here > 0, named, rings.labels)], axis=1
-        )
-        sizes = np.bincount(owners, weights=keep.sum(axis=1), minlength=len(rings)).astype(np.int64)
-        found.append(Rings(points=points[keep], labels=labels[keep], sizes=sizes))
-    return found[0], found[1]
+    # (side, vertex, itself or the crossing after it)
+    keep, labels = np.empty((2, count, 2), dtype=bool), np.empty((2, count, 2), dtype=np.int64)
+    keep[:, :, 1] = crosses
+    above, below = at > 0, at < 0
+    keep[0, :, 0], keep[1, :, 0] = ~below, ~above
+    labels[:] = rings.labels[:, None]
+    np.copyto(labels[0, :, 1], named, where=above)
+    np.copyto(labels[1, :, 1], named, where=below)
+    on = _where(~(above | below))
+    if len(on):
+        leaves = ahead[on]
+        for side, away in ((0, leaves < 0), (1, leaves > 0)):
+            labels[side, on[away], 0] = named[on[away]]
+    flat = _where(keep.ravel())
+    places = flat >> 1
+    owner = np.concatenate([owners, owners + len(rings)])[places]
+    return Rings(
+        points=points.reshape(-1, 3)[flat % (2 * count)],
+        labels=labels.ravel()[flat],
+        sizes=np.bincount(owner, minlength=2 * len(rings)),
+    )
 
 
 def _begin(rings: Rings, lines: np.ndarray) -> _Work:
@@ -296,10 +307,10 @@ def _chords(rings: Rings, starts: np.ndarray, polygon: np.ndarray, line: np.ndar
     """The chords of those pairs of polygon and line that cross."""
     sizes = rings.sizes[polygon]
     places = spread(starts[polygon], sizes)
-    at = _dot(np.repeat(lines[polygon, line], sizes, axis=0), rings.points[places])
+    at = _near_zero(np.einsum("ij,ij->i", np.repeat(lines[polygon, line], sizes, axis=0), rings.points[places]))
     ends = np.cumsum(sizes)
     if not len(ends):
-        return _Chords(polygon, line, np.zeros((0, 3)), np.zeros((0, 3)))
+        return _Chords(polygon, line, np.zeros((0, 2, 3)))
     begin = ends - sizes
     crosses = (np.minimum.reduceat(at, begin) < 0) & (np.maximum.reduceat(at, begin) > 0)
     after = np.arange(1, len(at) + 1)
@@ -312,17 +323,15 @@ def _chords(rings: Rings, starts: np.ndarray, polygon: np.ndarray, line: np.ndar
     on = hits[inner]
     points[inner] = _between(points[inner], rings.points[places[after[on]]], at[on], ahead[on])
     counts = np.bincount(owner[hits], minlength=len(sizes))[crosses]
-    p, q = _ends(points, counts)
-    return _Chords(polygon[crosses], line[crosses], p, q)
+    return _Chords(polygon[crosses], line[crosses], _ends(points, counts))
 
 
-def _ends(points: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The two ends of each chord, of two or, where vertices nearly coincide, a few more points on it."""
+def _ends(points: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(C, 2, 3) the ends of each chord, of two or, where vertices nearly coincide, a few more points on it."""
     if (counts == 2).all():
-        return points[0::2], points[1::2]
-    p, q = np.zeros((len(counts), 3)), np.zeros((len(counts), 3))
+        return points.reshape(-1, 2, 3)
+    found = np.zeros((len(counts), 2, 3))
     for i, part in enumerate(np.split(points, np.cumsum(counts)[:-1])):
         apart = ((part[:, None] - part[None]) ** 2).sum(axis=2)
-        a, b = np.unravel_index(int(apart.argmax()), apart.shape)
-        p[i], q[i] = part[a], part[b]
-    return p, q
+        found[i] = part[list(np.unravel_index(int(apart.argmax()), apart.shape))]
+    return found

@@ -4,14 +4,29 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from lipbench.api import InvalidInput, NotApplicable
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 FEASIBILITY = 1e-9
 """Tolerance of rows and of reduced costs, HiGHS's own is 1e-7."""
+
+
+def for_each(work: Callable[[_T], _R], cells: Iterable[_T]) -> list[_R]:
+    """What `work` gives for each cell, in order, on as many threads as the executor has given to the job.
+
+    The solver lets go of the interpreter while it runs. Each cell has programs of its own, so that results are the same for any
+    number of threads.
+    """
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(work, cells))
 
 
 def _solver() -> Any:
@@ -112,11 +127,17 @@ class Program(_Gives):
         k, m = rows.shape
         free = np.full(m, np.inf)
         _pass(self._highs, rows, -cost, (-free, free), (np.full(k, -np.inf), np.array(bounds, dtype=np.float64)))
-        self._columns = np.arange(m, dtype=np.int32)
+        self._columns, self._values = np.arange(m, dtype=np.int32), np.array(rows, dtype=np.float64)
 
     def bound(self, row: int, upper: float, lower: float = -np.inf) -> None:
         """Change what a row may be."""
         self._highs.changeRowBounds(int(row), float(lower), float(upper))
+
+    def column(self, place: int, values: np.ndarray) -> None:
+        """Change the coefficients (k,) of a variable."""
+        for row in (self._values[:, place] != values).nonzero()[0].tolist():
+            self._highs.changeCoeff(row, place, float(values[row]))
+        self._values[:, place] = values
 
     def cost(self, cost: np.ndarray) -> None:
         """Change what is maximised."""
@@ -131,6 +152,11 @@ class Program(_Gives):
         if self._status() == "infeasible":
             return None
         return -float(self._highs.getObjectiveValue()), np.array(self._highs.getSolution().col_value)
+
+    def prices(self) -> np.ndarray:
+        """(k,) by how much the last value would grow for each unit that a row's bound did; not below 0."""
+        found: np.ndarray = np.abs(np.array(self._highs.getSolution().row_dual))
+        return found
 
 
 class Implied(_Gives):

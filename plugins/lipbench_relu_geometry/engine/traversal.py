@@ -87,22 +87,27 @@ def _doors(net: ReluNet, bits: np.ndarray, sides: np.ndarray, reach: np.ndarray)
     cell = net.cells(bits[None])
     kept, rows, bounds = polyhedron(cell.rows[0], cell.bounds[0])
     first = twins(rows, bounds)
-    a, c = np.concatenate([rows, sides]), np.concatenate([bounds, reach])
-    m = net.inputs
+    a, c = np.concatenate([rows, sides]), np.append(np.concatenate([bounds, reach]), 1.0)
+    m, beside = net.inputs, np.zeros(len(sides), dtype=bool)
     found = []
     cost = np.zeros(m + 1)
     cost[m] = 1.0
-    for i in np.flatnonzero(first == np.arange(len(first))):
+    # One model for the cell: from facet to facet only the last column and the ends of two rows change. The last row keeps
+    # balls from growing without end.
+    program = Program(np.concatenate([np.column_stack([a, np.zeros(len(a))]), cost[None]]), c, cost)
+    angles = a @ rows.T
+    for i in np.flatnonzero(first == np.arange(len(first))).tolist():
         # A ball within the facet: what counts of another row is its part along the facet.
-        along = np.sqrt(np.maximum(0.0, 1 - (a @ a[i]) ** 2))
+        along = np.sqrt(np.maximum(0.0, 1 - angles[:, i] ** 2))
         along[along < 1e-7] = 0.0
-        matrix, bound = np.column_stack([a, along]), c.copy()
-        others = np.concatenate([first == i, np.zeros(len(sides), dtype=bool)])
-        bound[others] = np.inf
-        matrix = np.concatenate([matrix, cost[None]])
-        program = Program(matrix, np.append(bound, 1.0), cost)
-        program.bound(int(i), float(c[i]), float(c[i]))
+        same = np.flatnonzero(np.concatenate([first == i, beside])).tolist()
+        program.column(m, np.append(along, 1.0))
+        for k in same:
+            program.bound(k, np.inf)
+        program.bound(i, float(c[i]), float(c[i]))
         solved = program.solve()
+        for k in same:
+            program.bound(k, float(c[k]))
         if solved is None or solved[0] <= THIN:
             continue
         beyond = solved[1][:m] + STEP * min(1.0, solved[0]) * a[i]

@@ -71,8 +71,24 @@ class EnumerationFaults(Metric):
             closed = sum(comb(n, j) for j in range(m + 1)), 2 * n * sum(comb(n - 1, j) for j in range(m))
             mine = len(found), int(found.facets().sum())
             wrong += [f"cells and facets are {mine}, the closed form says {closed}"] if mine != closed else []
+        if self.where == "whole":
+            wrong += _out_of_range(net, found)
         extras = {"cells": len(found), "engine": found.engine, "nongeneric": found.nongeneric, "faults": wrong}
         return Value(value=float(len(wrong)), direction="lower", unit="faults", extras=extras)
+
+
+def _out_of_range(net: ReluNet, found: CellComplex) -> list[str]:
+    """Counts that no network of these widths has, and bounded cells that have too few facets to be bounded."""
+    # Each layer cuts a cell of those before it as a layer of its own that sees the narrowest of them.
+    reach, most = net.inputs, 1
+    for width in net.widths:
+        reach = min(reach, width)
+        most *= sum(comb(width, j) for j in range(reach + 1))
+    wrong = [f"there are {len(found)} cells, and no network of these widths has more than {most}"] if len(found) > most else []
+    if found.bounded is not None and not found.nongeneric:
+        open_ended = int((found.facets().sum(axis=1)[found.bounded] <= net.inputs).sum())
+        wrong += [f"{open_ended} bounded cells have {net.inputs} facets or fewer"] if open_ended else []
+    return wrong
 
 
 class PublishedUndercount(Metric):

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from lipbench.api import Context, InvalidInput, Metric, NotApplicable, Value
 
+from ..engine.enumerate import planar_cells
 from ..engine.network import ReluNet
 from ..engine.plane import Plane, box, decompose, unit_or_zero
 from ..engine.polygons import cut, joined
@@ -41,6 +42,8 @@ class CellMap(Metric):
         middle, reach = (low + high) / 2, self.half * (high - low) / 2
         plane = decompose([net], box([middle - reach] * 2, [middle + reach] * 2))
         extras = {"window": [middle - reach, middle + reach], "box": [low, high], **drawn(plane, _scalar(net))}
+        if extras.get("polygons"):
+            extras |= _apart(plane, net.bits(np.full((1, 2), middle)))
         return Value(value=float(len(plane)), direction="none", unit="cells", extras=extras)
 
 
@@ -129,6 +132,16 @@ def drawn(plane: Plane, pick: np.ndarray | None) -> dict[str, Any]:
         found["dual"] = [_short(row) for row in np.column_stack([slope, offset])]
         found["zero"] = _zero_set(polygons, slope, offset)
     return found
+
+
+def _apart(plane: Plane, home: np.ndarray) -> dict[str, Any]:
+    """Of each cell the bits in which it differs from that of a point, and the steps in the graph of neighbours between them."""
+    hamming = (plane.bits() != home).sum(axis=1)
+    cells = planar_cells(plane)
+    if cells.nongeneric or int(hamming.min()) > 0:
+        return {}
+    steps = cells.distances(np.flatnonzero(hamming == 0)[:1])[0]
+    return {"hamming": [int(v) for v in hamming], "steps": [int(v) for v in steps]} if np.isfinite(steps).all() else {}
 
 
 def _primes(units: int) -> np.ndarray:

@@ -14,10 +14,11 @@ from lipbench.api import Context, Interval, Metric, NotApplicable, Value
 from ..engine.facets import active_bits
 from ..engine.neighbours import Nearest, nearest_euclid, nearest_hamming
 from ..engine.network import ReluNet
+from ..engine.programs import for_each
 from ..task import Geometry
 from .values import LEVEL, mean_value, share
 
-By = Literal["hamming", "euclid", "penultimate"]
+By = Literal["hamming", "euclid", "penultimate", "cosine", "logits"]
 
 
 class ActiveBits(Metric):
@@ -36,12 +37,13 @@ class ActiveBits(Metric):
         net = evidence.net("active_bits")
 
         def look() -> list[tuple[np.ndarray, int, int]]:
-            found = []
-            for i, x in enumerate(evidence.x[: self.count]):
-                cell = active_bits(net, x, evidence.rng(f"rays {i}"))
-                found.append((cell.active, cell.rank, cell.programs))
-                ctx.report(f"{i + 1} of {self.count} points")
-            return found
+            def one(item: tuple[int, np.random.Generator]) -> tuple[np.ndarray, int, int]:
+                cell = active_bits(net, evidence.x[item[0]], item[1])
+                ctx.report(f"point {item[0] + 1} of {points} is done")
+                return cell.active, cell.rank, cell.programs
+
+            points = min(self.count, len(evidence.x))
+            return for_each(one, [(i, evidence.rng(f"rays {i}")) for i in range(points)])
 
         looked = evidence.once(("active", self.count), look)
         active = np.array([a for a, _, _ in looked])
@@ -65,7 +67,8 @@ class NearestAgreement(Metric):
     hidden layer, and the bits of an untrained network, are the controls.
 
     Args:
-        by: `hamming` distance of bit vectors, `euclid` of inputs, or of the `penultimate` layer.
+        by: `hamming` distance of bit vectors, `euclid` of inputs, of the `penultimate` layer, or of the `logits`, or the `cosine`
+            of the penultimate layer.
         among: `split`: the other points of the split; `train`: the training split.
         count: What is counted: points that `agree`, or points with several nearest neighbours, `ties`; of these the first
             counts.
@@ -99,10 +102,55 @@ class NearestAgreement(Metric):
 def _nearest(by: By, net: ReluNet, queries: np.ndarray, references: np.ndarray, same: bool, device: str) -> Nearest:
     if by == "hamming":
         return nearest_hamming(net.bits(queries), net.bits(references), same=same, device=device)
-    if by == "penultimate":
-        last = ReluNet((*net.weights[:-1], np.eye(net.widths[-1])), (*net.biases[:-1], np.zeros(net.widths[-1])))
-        queries, references = last(queries), last(references)
-    return nearest_euclid(queries, references, same=same, device=device)
+    if by == "euclid":
+        return nearest_euclid(queries, references, same=same, device=device)
+    last = ReluNet((*net.weights[:-1], np.eye(net.widths[-1])), (*net.biases[:-1], np.zeros(net.widths[-1])))
+    q, r = ((net if by == "logits" else last)(x) for x in (queries, references))
+    if by == "cosine":  # of rows of norm 1 the nearest by Euclid is the one with the largest cosine
+        q, r = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), np.finfo(np.float64).tiny) for v in (q, r))
+    return nearest_euclid(q, r, same=same, device=device)
+
+
+class ClassDistances(Metric):
+    """Mean squared distance of two points of one class against that of two points of different classes.
+
+    Of bit vectors the squared distance is the Hamming distance. Below 1 classes lie apart, and 1 says that the distance knows
+    nothing of them.
+
+    Args:
+        by: The `hamming` distance of bit vectors, or the squared distance of `inputs`.
+    """
+
+    def __init__(self, *, by: Literal["hamming", "inputs"] = "hamming") -> None:
+        self.by = by
+
+    def compute(self, evidence: Geometry, ctx: Context) -> Value:
+        """A ratio, lower is better; the mean of each pair of classes in the extras."""
+        y, net = evidence.labels("class_distances"), evidence.net("class_distances")
+        x = net.bits(evidence.x).astype(np.float64) if self.by == "hamming" else evidence.x
+        classes, place = np.unique(y, return_inverse=True)
+        counts = np.bincount(place)
+        if len(classes) < 2 or int(counts.min()) < 2:
+            raise NotApplicable("class_distances needs two classes, and two points of each; use more points")
+        sums = np.zeros((len(classes), x.shape[1]))
+        np.add.at(sums, place, x)
+        squares = np.bincount(place, weights=(x * x).sum(axis=1)) / counts
+        mean = sums / counts[:, None]
+        between = squares[:, None] + squares[None] - 2 * mean @ mean.T
+        # No point is paired with itself.
+        matrix = np.where(np.eye(len(classes), dtype=bool), between * (counts / (counts - 1))[:, None], between)
+        pairs = counts[:, None] * (counts[None] - np.eye(len(classes)))
+        own = np.eye(len(classes), dtype=bool)
+        within, apart = (float((matrix * pairs)[part].sum() / pairs[part].sum()) for part in (own, ~own))
+        if apart <= 0:
+            raise NotApplicable("all points are one point to this distance; leave it out here")
+        extras = {
+            "classes": [int(c) for c in classes],
+            "matrix": [[float(f"{v:.5g}") for v in row] for row in matrix],
+            "within": within,
+            "between": apart,
+        }
+        return Value(value=within / apart, direction="lower", unit="ratio", extras=extras)
 
 
 class NetworkAccuracy(Metric):
@@ -119,7 +167,7 @@ class ProbeDistance(Metric):
     """Hamming distance between a point and another one at a fixed Euclidean distance in a random direction.
 
     Args:
-        radius: That distance, in the raw unit of the data; the other point is not clipped to the box.
+        radius: That distance, in units of the data; the other point is not clipped to the box.
 
     Source: Liu et al. 2023, Table 4; the law of the direction is not stated there, here it is uniform.
     """

@@ -14,6 +14,7 @@ from .reading import good
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
 
 PAGE = 6
@@ -55,18 +56,19 @@ def _maps(page: Sequence[Record]) -> Figure:
     return figure
 
 
-def polygons(panel: Axes, shapes: Sequence[Sequence[float]], colour: Sequence[int], cmap: str = "turbo") -> None:
-    """Draw filled polygons, given as [x0, y0, x1, y1, ...]."""
+def polygons(panel: Axes, shapes: Sequence[Sequence[float]], colour: Sequence[float], cmap: str = "turbo") -> PolyCollection:
+    """Draw filled polygons, given as [x0, y0, x1, y1, ...]; what is drawn has a scale of colours."""
     from matplotlib.collections import PolyCollection
 
-    filled = PolyCollection(
+    drawn = PolyCollection(
         [list(zip(p[::2], p[1::2], strict=True)) for p in shapes], cmap=cmap, edgecolors="white", linewidths=0.5, alpha=0.85
     )
-    filled.set_array(colour)
-    panel.add_collection(filled)
+    drawn.set_array(colour)
+    panel.add_collection(drawn)
     panel.autoscale_view()
     panel.set_aspect("equal")
     panel.margins(0)
+    return drawn
 
 
 def _duals(page: Sequence[Record]) -> Figure:

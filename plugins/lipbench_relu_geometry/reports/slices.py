@@ -43,9 +43,9 @@ def _figure(page: Sequence[Record]) -> Figure:
             (axes[2 * k], r.extras["polygons"], r.extras["colour"], "turbo", f"{r.value:.0f} cells"),
             (axes[2 * k + 1], r.extras["class_polygons"], r.extras["class_of"], "tab10", "class of the network"),
         ):
-            polygons(panel, shapes, colour, cmap)
+            drawn = polygons(panel, shapes, colour, cmap)
             if cmap == "tab10":
-                panel.collections[0].set(clim=(-0.5, 9.5), edgecolor="face")
+                drawn.set(clim=(-0.5, 9.5), edgecolor="face")
             for (x, y), label in zip(r.extras["corners"], r.extras["classes"], strict=True):
                 panel.plot(x, y, "o", color="white", markeredgecolor=BLACK, markersize=17)
                 panel.text(x, y, str(label), ha="center", va="center", fontsize="medium", fontweight="bold")

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lipbench_relu_geometry.engine.balls import chebyshev, facet_distance
+from lipbench_relu_geometry.engine.balls import chebyshev, facet_distance, nearest_centre
+from lipbench_relu_geometry.engine.boundary import boundary_distance
 from lipbench_relu_geometry.engine.enumerate import enumerate_cells
 from lipbench_relu_geometry.engine.facets import active_bits
-from lipbench_relu_geometry.engine.network import ReluNet
+from lipbench_relu_geometry.engine.network import ReluNet, net_of
+from lipbench_relu_geometry.engine.projection import nearest_point
+from lipbench_relu_geometry.engine.segments import crossings
 from relu_nets import duplicated, normal_net
-from scipy.optimize import linprog
+from scipy.optimize import linprog, nnls
 
 from lipbench.api import InvalidInput, NotApplicable
 
@@ -92,3 +95,107 @@ def test_the_ball_is_at_least_the_distance_from_the_nearest_facet() -> None:
     ways = np.random.default_rng(1).standard_normal((20, 5))
     ways *= (0.999 * distance / np.linalg.norm(ways, axis=1))[:, None]
     assert (net.bits(x + ways) == net.bits(x)).all()
+
+
+def test_the_nearest_point_of_a_polyhedron_obeys_the_law_of_projections() -> None:
+    r = np.random.default_rng(0)
+    for m, k in ((2, 5), (6, 20), (30, 80)):
+        rows = r.standard_normal((k, m))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        bounds, x = rows @ r.standard_normal(m) + r.uniform(0, 1, k), 5 * r.standard_normal(m)
+        found = nearest_point(rows, bounds, x)
+        assert found is not None
+        slack = bounds - rows @ found
+        assert slack.min() >= -1e-9
+        # x - found is made of the rows that are tight there, each with a weight not below 0.
+        tight = slack <= 1e-8
+        assert nnls(rows[tight].T, x - found)[1] == pytest.approx(0, abs=1e-8)
+    assert nearest_point(np.array([[1.0], [-1.0]]), np.array([0.0, -1.0]), np.array([3.0])) is None
+    np.testing.assert_array_equal(nearest_point(np.eye(2), np.ones(2), np.zeros(2)), np.zeros(2))  # type: ignore[arg-type]
+
+
+def test_of_many_largest_balls_the_nearest_is_taken() -> None:
+    # A strip of width 2 in a box: all centres with first coordinate 1 are largest.
+    strip, bounds = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), np.array([2.0, 0.0])
+    ball = chebyshev(strip, bounds, -5, 5)
+    assert (ball.radius, ball.limited) == (pytest.approx(1), False)
+    for x, centre in (((0, 0, 0), (1, 0, 0)), ((7, 2, -9), (1, 2, -4))):
+        np.testing.assert_allclose(
+            nearest_centre(strip, bounds, ball.radius, np.array(x, dtype=float), -5, 5), centre, atol=1e-6
+        )
+    with pytest.raises(InvalidInput, match="no ball of radius 2"):
+        nearest_centre(strip, bounds, 2.0, np.zeros(3), -5, 5)
+
+
+def test_the_nearest_centre_does_not_depend_on_the_order_of_the_units_and_holds_the_ball() -> None:
+    net, r = normal_net((20, 6, 6, 1), 3), np.random.default_rng(0)
+    for x in r.uniform(-1, 1, (5, 20)):
+        cell = net.cells(net.bits(x[None]))
+        rows, bounds = cell.rows[0], cell.bounds[0]
+        ball = chebyshev(rows, bounds, -1, 1)
+        centre = nearest_centre(rows, bounds, ball.radius, x, -1, 1)
+        assert facet_distance(net, centre[None])[0] >= ball.radius * (1 - 1e-6)
+        assert np.abs(centre).max() <= 1 - ball.radius * (1 - 1e-6)
+        assert np.linalg.norm(centre - x) <= np.linalg.norm(ball.centre - x) + 1e-9
+        order = r.permutation(12)
+        np.testing.assert_allclose(nearest_centre(rows[order], bounds[order], ball.radius, x, -1, 1), centre, atol=1e-7)
+
+
+def _rescaled(net: ReluNet, r: np.random.Generator) -> tuple[ReluNet, np.ndarray]:
+    """The same function with hidden units in another order and their weights multiplied; and the order of all units."""
+    layers, orders, first = list(zip(net.weights, net.biases, strict=True)), [], 0
+    for k, width in enumerate(net.widths):
+        order, size = r.permutation(width), r.uniform(0.1, 10, width)
+        (w, b), (after, c) = layers[k], layers[k + 1]
+        layers[k], layers[k + 1] = (size[:, None] * w[order], size * b[order]), (after[:, order] / size, c)
+        orders.append(first + order)
+        first += width
+    return net_of(layers), np.concatenate(orders)
+
+
+def test_permuted_and_rescaled_units_keep_distances_radii_facets_and_crossings() -> None:
+    r = np.random.default_rng(0)
+    net = normal_net((6, 8, 8, 8, 3), 4)
+    other, order = _rescaled(net, r)
+    x, y = r.uniform(-1, 1, (2, 25, 6))
+    bits, theirs = net.bits(x), other.bits(x)
+    assert (theirs == bits[:, order]).all()
+    np.testing.assert_array_equal((bits[:, None] != bits[None]).sum(2), (theirs[:, None] != theirs[None]).sum(2))
+    np.testing.assert_allclose(facet_distance(other, x), facet_distance(net, x), rtol=1e-9)
+    np.testing.assert_array_equal(crossings(other, x, y).counts(), crossings(net, x, y).counts())
+    mine, again = net.cells(bits), other.cells(theirs)
+    for i in range(6):
+        radii = [chebyshev(c.rows[i], c.bounds[i], -1, 1).radius for c in (mine, again)]
+        assert radii[0] == pytest.approx(radii[1], abs=1e-9)
+        assert (active_bits(other, x[i], r).active == active_bits(net, x[i], r).active[order]).all()
+    for a, b in zip(vars(boundary_distance(net, x)).values(), vars(boundary_distance(other, x)).values(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_the_decision_boundary_within_a_cell_is_where_the_polygons_have_it(outputs: int) -> None:
+    net, r = normal_net((2, 7, 7, outputs), 2), np.random.default_rng(0)
+    x = r.uniform(-1, 1, (60, 2))
+    found = boundary_distance(net, x)
+    assert (found.certified <= found.linear).all()
+    assert (found.linear <= found.inside + 1e-12).all()
+    assert np.isfinite(found.inside).any()
+    assert np.isinf(found.inside).any()
+    angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    ring = np.column_stack([np.cos(angle), np.sin(angle)])
+
+    def kind(points: np.ndarray) -> np.ndarray:
+        value = net(points)
+        return value[:, 0] > 0 if outputs == 1 else value.argmax(axis=1)
+
+    for i in range(60):
+        own = kind(x[i : i + 1])[0]
+        # No class changes within the certified radius, and none within the cell below the distance inside it.
+        assert (kind(x[i] + 0.999 * found.certified[i] * ring) == own).all()
+        for share in (0.3, 0.7, 0.999):
+            around = x[i] + share * min(float(found.inside[i]), 3.0) * ring
+            home = (net.bits(around) == net.bits(x[i : i + 1])).all(axis=1)
+            assert (kind(around)[home] == own).all()
+        if np.isfinite(found.inside[i]):
+            around = x[i] + (found.inside[i] + 1e-3) * ring
+            assert (kind(around) != own).any() or found.inside[i] < 1e-3

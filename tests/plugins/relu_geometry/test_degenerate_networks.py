@@ -65,6 +65,18 @@ def test_the_tent_map_has_all_its_pieces(depth: int) -> None:
     assert len(found) == 2**depth
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_folding_makes_four_times_as_many_cells_a_layer(depth: int) -> None:
+    # Each layer maps x to |x| - c in both coordinates, by two units that share a line for each.
+    fold = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    absolute = np.array([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]])
+    layers = [(fold, np.zeros(4))]
+    layers += [(fold @ absolute, fold @ np.full(2, -(0.5**k))) for k in range(1, depth)]
+    net = net_of([*layers, (np.ones((1, 4)), np.zeros(1))])
+    assert len(enumerate_cells(net)) == 4**depth
+    assert len(enumerate_cells(net, engine="traversal")) == 4**depth
+
+
 def test_parallel_lines_and_units_that_never_switch() -> None:
     w = np.array([[1.0, 2.0]] * 4 + [[0.0, 0.0]])
     net = net_of([(w, np.array([0.0, 1.0, 2.0, -1.0, 0.0])), (np.ones((1, 5)), np.zeros(1))])

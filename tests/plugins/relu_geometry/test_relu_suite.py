@@ -27,7 +27,11 @@ blocks:
       - {use: region_count, as: whole}
       - {use: region_count, where: box, as: box}
       - {use: published_undercount, as: missed}
+      - {use: graph_excess, as: steps}
       - cell_map
+  one_layer:
+    matrix: {network: {use: relu_oracle, sizes: [2, 12, 1], as: lines}, data: {use: quadratic, as: square}, attack: unchanged}
+    metrics: [{use: graph_excess, as: steps}, cell_map]
   toys:
     matrix:
       network:
@@ -53,9 +57,16 @@ blocks:
       - {use: segment_cells, of: excess, as: excess}
       - {use: bisection_miss, as: missed}
       - {use: chebyshev_radius, count: 4, as: radius}
+      - {use: chebyshev_radius, count: 4, of: centre, as: centre}
       - {use: facet_distance, as: distance}
+      - {use: boundary_distance, as: certified}
+      - {use: boundary_distance, of: crossed, as: crossed}
+      - {use: boundary_distance, of: linear, as: linear}
+      - class_distances
       - {use: nearest_agreement, as: bits}
       - {use: nearest_agreement, by: penultimate, as: last}
+      - {use: nearest_agreement, by: cosine, as: cosine}
+      - {use: nearest_agreement, by: logits, as: logits}
       - network_accuracy
       - slice_map
   attacks:
@@ -112,6 +123,15 @@ def test_values_lie_where_they_must(results: tuple[Path, str, int]) -> None:
         assert all(c >= h and (c - h) % 2 == 0 for h, c in zip(hamming, counts, strict=True))
         assert found["mlp", "excess", attack]["extras"]["odd"] == 0
         assert sum(found["mlp", "active", attack]["extras"]["layers"]) == pytest.approx(found["mlp", "active", attack]["value"])
+        assert found["mlp", "certified", attack]["value"] <= found["mlp", "linear", attack]["value"]
+        assert found["mlp", "certified", attack]["value"] <= found["mlp", "distance", attack]["value"]
+        assert found["mlp", "centre", attack]["value"] <= found["mlp", "centre", attack]["extras"]["solver_mean"] + 1e-9
+        assert 0 < found["mlp", "class_distances", attack]["value"] < 1
+    # Steps in the dual graph are those of the Hamming distance with one layer, and never fewer; units that share a line flip together.
+    assert found["lines", "steps", "unchanged"]["value"] == 0
+    assert found["deep", "steps", "unchanged"]["extras"]["largest_excess"] % 2 == 0
+    drawn = found["lines", "cell_map", "unchanged"]["extras"]
+    assert drawn["steps"] == drawn["hamming"]
     assert len(found["two", "whole", "unchanged"]["extras"]["counts"]) == 6
     learning = found["two", "gained", "unchanged"]["extras"]
     assert learning["epochs"] == [0, 1, 4, 20]
@@ -135,4 +155,6 @@ def test_all_pictures_and_the_table_of_claims_are_made(results: tuple[Path, str,
         "active_layers",
         "radii",
         "evolution",
+        "heat_maps",
+        "class_heat_maps",
     }

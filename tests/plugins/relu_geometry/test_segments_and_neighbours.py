@@ -82,18 +82,25 @@ def test_probes_of_one_layer_cross_as_many_units_as_the_closed_form_says() -> No
         assert measured.mean() == pytest.approx(expected, abs=5 * measured.std() / np.sqrt(200_000) + 1e-9)
 
 
+def _breakpoints(w: np.ndarray, b: np.ndarray, t: float) -> int:
+    net = ReluNet((w[:, None], np.ones((1, len(w)))), (b, np.zeros(1)))
+    return int(crossings(net, np.array([[-t]]), np.array([[t]])).counts()[0])
+
+
 def test_breakpoints_of_one_input_follow_their_law() -> None:
-    r = np.random.default_rng(0)
-    n, t = 10_000, 1.0
-    w, b = r.standard_normal((2, n))
-    net = ReluNet((w[:, None], np.ones((1, n))), (b, np.zeros(1)))
-    count = crossings(net, np.array([[-t]]), np.array([[t]])).counts()[0]
-    assert count == pytest.approx(n * 2 / np.pi * np.arctan(t), abs=4 * np.sqrt(n) / 2)
+    r, n = np.random.default_rng(0), 10_000
+    for t in (1.0, 2.0):
+        close = {"abs": 4 * np.sqrt(n) / 2}
+        assert _breakpoints(*r.standard_normal((2, n)), t) == pytest.approx(n * 2 / np.pi * np.arctan(t), **close)
+        # Torch's default initial weights and biases of a layer with one input are uniform in [-1, 1].
+        assert _breakpoints(*r.uniform(-1, 1, (2, n)), t) == pytest.approx(n * (1 - 1 / (2 * t)), **close)
 
 
-@pytest.mark.parametrize("same", [True, False])
-def test_nearest_neighbours_are_those_of_all_distances(same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lipbench_relu_geometry.engine.neighbours.BLOCK_BYTES", 4 * 90 * 7)
+@pytest.mark.parametrize("whole", [True, False], ids=["bytes", "floats"])
+@pytest.mark.parametrize("same", [True, False], ids=["themselves", "others"])
+def test_nearest_neighbours_are_those_of_all_distances(same: bool, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ROWS", 7), ("COLUMNS", 13), ("_multiplies_bytes", lambda device: whole)):
+        monkeypatch.setattr(f"lipbench_relu_geometry.engine.neighbours.{name}", value)
     r = np.random.default_rng(0)
     queries = r.integers(0, 2, (60, 12), dtype=np.uint8)
     references = queries if same else r.integers(0, 2, (90, 12), dtype=np.uint8)
