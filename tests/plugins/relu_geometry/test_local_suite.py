@@ -28,7 +28,7 @@ blocks:
       - {use: replica_learning, of: final, as: final}
   clusters:
     matrix:
-      network: [&net {use: dense_dropout, hidden: [12], epochs: 3, as: net}, &raw {use: dense_dropout, hidden: [12], epochs: 0, as: raw}]
+      network: [&net {use: image_network, widths: [12], epochs: 3, as: net}, &raw {use: image_network, widths: [12], epochs: 0, as: raw}]
       target: *none
       data: &digits {use: digits, image: true, as: digits}
     metrics:
@@ -43,6 +43,9 @@ blocks:
       - {use: row_redundancy, of: rank, as: rank}
       - {use: reconstruction_error, as: reconstruction}
       - {use: map_pictures, k: 3, as: pictures}
+      - {use: centres_needed, ks: [1, 5], as: needed}
+      - {use: pruned_network, of: numbers, as: numbers}
+      - {use: pruned_network, k: 1, as: pruned}
   mapping:
     matrix: {network: [*net, *raw], target: *net, data: *digits}
     metrics:
@@ -51,6 +54,17 @@ blocks:
       - {use: mapped_outputs, map: shuffled, as: shuffled}
       - {use: mapped_outputs, rows: scaled, as: scaled}
       - {use: mapped_outputs, of: r2_uniform, rows: unbiased, as: r2}
+      - {use: mapped_pictures, as: mapped_pictures}
+  planes:
+    matrix:
+      network: [&hand {use: local_oracle, as: hand}, {use: exclusive_or_net, hidden: 9, steps: 300, as: nine}]
+      target: *hand
+      data: {use: exclusive_or_square, side: 31, as: square}
+    metrics:
+      - {use: mapped_outputs, as: mapped}
+      - {use: mapped_surface, as: jumps}
+      - {use: cosine_test, as: excess}
+      - {use: row_similarity, as: cka}
 """
 
 
@@ -76,6 +90,8 @@ def test_all_cells_have_values_that_belong_together(results: tuple[Path, str, in
         assert found[name, "net", "unmapped"]["value"] == found[name, "none", "original"]["value"]
         assert found[name, "none", "effective"]["value"] <= found[name, "none", "rank"]["value"] <= 13
         assert found[name, "none", "reconstruction"]["value"] < 1e-13
+    assert found["hand", "hand", "cka"]["value"] == pytest.approx(1)
+    assert found["net", "none", "numbers"]["value"] == 64 * 12 + 12 + 12 * 10 + 10
     assert found["net", "net", "mapped"]["value"] == found["net", "none", "original"]["value"]
     cells, published = (found["5-5", "none", m]["extras"] for m in ("cells", "published"))
     assert all(a <= b for a, b in zip(published["means"], cells["means"], strict=True))
@@ -83,11 +99,16 @@ def test_all_cells_have_values_that_belong_together(results: tuple[Path, str, in
 
 def test_pictures_and_the_table_of_controls_are_made(results: tuple[Path, str, int]) -> None:
     folder, output, _ = results
+    assert "How many centres are enough" in output
+    assert "How alike local maps are at the same points" in output
     assert "From the local maps of one network to those of another" in output
     assert {p.stem for p in (folder / "plots").glob("*.png")} == {
         "accuracy_curves",
         "cluster_curves",
         "map_pictures",
+        "mapped_pictures",
+        "mapped_surfaces",
+        "mapping_heat_maps_2",
         "mapping_heat_maps",
         "polytope_strips",
         "region_curves",
