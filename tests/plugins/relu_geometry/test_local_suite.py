@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -114,6 +118,38 @@ def test_pictures_and_the_table_of_controls_are_made(results: tuple[Path, str, i
         "region_curves",
         "row_spectra",
     }
+
+
+def idx(array: np.ndarray) -> bytes:
+    return (2048 + array.ndim).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+def test_the_profile_of_the_source_runs_on_small_files(tmp_path: Path) -> None:
+    raw, rng = tmp_path / "MNIST" / "raw", np.random.default_rng(0)
+    raw.mkdir(parents=True)
+    labels = np.arange(40, dtype=np.uint8) % 10
+    for stem in ("train", "t10k"):
+        images = rng.integers(0, 100, (40, 28, 28)) + 150 * (np.arange(28) // 3 == labels[:, None, None])
+        (raw / f"{stem}-images-idx3-ubyte").write_bytes(idx(images.astype(np.uint8)))
+        (raw / f"{stem}-labels-idx1-ubyte").write_bytes(idx(labels))
+    words = ["--profile", "paper", "--results", str(tmp_path / "out"), "--workers", "1", "--no-plots"]
+    for block, roles in (("clusters", ("network",)), ("mapping", ("network", "target"))):
+        words += ["--select", f"block={block}", "--set", f"blocks.{block}.seeds=1"]
+        for role in roles:
+            words += [w for i in range(3) for w in ("--set", f"blocks.{block}.matrix.{role}.{i}.epochs=1")]
+    words += ["--select", "network=Dense", "--select", "network=Conv1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lipbench", "run", str(ROOT / "suites/locally_linear.yaml"), *words],
+        env={**os.environ, "LIPBENCH_DATA": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = [json.loads(line) for path in (tmp_path / "out").rglob("records.jsonl") for line in path.read_text().splitlines()]
+    found = {(r["roles"]["network"], r["roles"]["target"], r["metric"]): r["value"] for r in records}
+    assert {r["status"] for r in records} == {"ok"}
+    assert found["Dense", "Conv1", "unmapped"] == found["Dense", "none", "original"]
+    # As many centres as there are rows are the rows.
+    assert found["Dense", "none", "k10000_inertia"] == pytest.approx(0, abs=1e-9)
+    assert found["Conv1", "none", "numbers"] == 10 * 25 + 10 + 20 * 250 + 20 + 320 * 50 + 50 + 510
 
 
 def test_published_tables_are_whole_and_their_anomalies_are_marked() -> None:
