@@ -50,6 +50,12 @@ _LOCAL_METRICS = {
     "plain_control": ("clusters:PlainControl", "classifiers that know nothing of the network"),
     "mapped_outputs": ("mapping:MappedOutputs", "one network's local maps predicted from another's by a matrix"),
     "row_redundancy": ("redundancy:RowRedundancy", "how many local maps differ, and the dimensions that they fill"),
+    "centres_needed": ("needed:CentresNeeded", "the smallest number of centres that keeps a share of the accuracy"),
+    "pruned_network": ("pruning:PrunedNetwork", "the network without its smallest weights, at the size of k centres"),
+    "row_similarity": ("similarity:RowSimilarity", "CKA and Procrustes similarity of two networks' local maps"),
+    "cosine_test": ("similarity:CosineTest", "cosines of two networks' weights beside those of permuted pairs"),
+    "mapped_pictures": ("pictures:MappedPictures", "weights of predicted local maps as images"),
+    "mapped_surface": ("pictures:MappedSurface", "a planar network beside its prediction from another's local maps"),
     "map_pictures": ("pictures:MapPictures", "weights of local maps and of their centres as images"),
     "planar_truth": ("oracles:PlanarTruth", "counts on hand-set networks against what is known"),
     "replica_learning": ("evolution:ReplicaLearning", "how many planar replicas succeed, and when"),
@@ -57,8 +63,8 @@ _LOCAL_METRICS = {
 }
 _LOCAL_MODELS = {
     "no_target": ("task:NoTarget", "no second network", ()),
-    "dense_dropout": ("networks:DenseDropout", "a dense network with dropout or batch norm, by SGD", ("trainable",)),
-    "conv_dropout": ("networks:ConvDropout", "the source's convolutional network, by SGD", ("trainable",)),
+    "image_network": ("networks:ImageNetwork", "the source's image networks, by SGD", ("trainable",)),
+    "exclusive_or_net": ("exclusive_or:ExclusiveOrNet", "one hidden layer that learns an exclusive or", ("trainable",)),
     "relu_classifiers": ("replicas:ReluClassifiers", "many small planar classifiers trained at once", ("trainable",)),
     "local_oracle": ("oracles:LocalOracle", "a planar network set by hand", ("oracle",)),
 }
@@ -90,6 +96,12 @@ def lipbench_components() -> Iterable[Component]:
     yield Component(
         kind="dataset", name="circle_annulus", factory=f"{_HERE}.local.data:CircleAnnulus", summary="a disc inside an annulus"
     )
+    yield Component(
+        kind="dataset",
+        name="exclusive_or_square",
+        factory=f"{_HERE}.local.exclusive_or:ExclusiveOrSquare",
+        summary="a square by the signs of its coordinates",
+    )
     for name, (place, summary) in _LOCAL_METRICS.items():
         yield Component(kind="metric", name=name, factory=f"{_HERE}.local.{place}", summary=summary)
     for name, (place, summary, tags) in _LOCAL_MODELS.items():
@@ -101,6 +113,10 @@ def lipbench_reports() -> Iterable[Report]:
     """Audits, tables and plots of both tasks."""
     for kind, name, summary in (
         ("table", "mapping_controls", "maps between networks beside an untrained source, shuffled pairs and no map"),
+        ("table", "similarity", "cosines, CKA and Procrustes of local maps, with an untrained source and permuted pairs"),
+        ("table", "sizes", "how many centres are enough, and the network pruned to the same size"),
+        ("plot", "mapped_pictures", "weights of predicted local maps at one image"),
+        ("plot", "mapped_surfaces", "planar networks and their predictions from others' local maps"),
         ("plot", "polytope_strips", "cells, decision boundary and local maps while a planar network learns"),
         ("plot", "region_curves", "exact cells, distinct maps and the source's count while networks learn"),
         ("plot", "cluster_curves", "accuracy against the number of centres, with the controls"),

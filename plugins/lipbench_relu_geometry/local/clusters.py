@@ -14,13 +14,18 @@ from torch import Tensor
 from lipbench.api import Context, Metric, Value
 
 from ..metrics.values import share
-from .rows import applied
+from .rows import applied, classes
 from .task import Local, Maps
+
+Assign = Literal["row", "input"]
+Rows = Literal["raw", "scaled", "unbiased"]
+STARTS = 4
+"""Of k-means, where nothing else is said."""
 
 
 def right(outputs: Tensor, labels: Tensor) -> np.ndarray:
     """(N, o) outputs and (N,) classes: (N,) bool."""
-    found: np.ndarray = (outputs.argmax(1) == labels).numpy()
+    found: np.ndarray = (classes(outputs) == labels).numpy()
     return found
 
 
@@ -56,6 +61,7 @@ class ClusteredOutputs(Metric):
         assign: How a test point finds its centre: by its own `row`, which needs the whole network, or by that of the nearest
             training `input`, which needs none of it.
         rows: `raw` as the source has them; `scaled`, each column by its deviation; `unbiased`, distances on w alone.
+        starts: Of k-means, of which the one with the least inertia counts.
 
     Source: Sattelberg et al. 2023, section 2.4.1.
     """
@@ -65,45 +71,54 @@ class ClusteredOutputs(Metric):
         *,
         k: Annotated[int, Field(ge=1)] = 10,
         of: Literal["accuracy", "fidelity", "inertia", "parameters"] = "accuracy",
-        assign: Literal["row", "input"] = "row",
-        rows: Literal["raw", "scaled", "unbiased"] = "raw",
+        assign: Assign = "row",
+        rows: Rows = "raw",
+        starts: Annotated[int, Field(ge=1)] = STARTS,
     ) -> None:
-        self.k, self.of, self.assign, self.rows = k, of, assign, rows
+        self.k, self.of, self.assign, self.rows, self.starts = k, of, assign, rows, starts
 
     def compute(self, evidence: Local, ctx: Context) -> Value:
         """What `of` says."""
         maps = evidence.own("clustered_outputs")
-        outputs, inertia, centres = evidence.once(
-            ("clusters", self.k, self.assign, self.rows), lambda: self._outputs(evidence, maps)
-        )
+        outputs, inertia, centres = clustered(evidence, maps, k=self.k, assign=self.assign, rows=self.rows, starts=self.starts)
         if self.of == "inertia":
             return Value(value=inertia, direction="lower", unit="squared distance", group=f"inertia {self.rows}")
         if self.of == "parameters":
             return Value(value=float(centres * maps.train.shape[2]), direction="none", unit="numbers")
-        wanted = evidence.test_labels if self.of == "accuracy" else maps.test_outputs.argmax(1)
+        wanted = evidence.test_labels if self.of == "accuracy" else classes(maps.test_outputs)
         return share(right(outputs, wanted), unit=self.of, direction="higher", centres=centres)
 
-    def _outputs(self, evidence: Local, maps: Maps) -> tuple[Tensor, float, int]:
-        near = _nearest(evidence) if self.assign == "input" else None
-        found, inertia, centres = [], 0.0, 0
-        clusters = evidence.once(("kmeans", self.k, self.rows), lambda: self._clusters(evidence, maps))
-        for train, test, (labels, middles, own) in zip(maps.train.numpy(), maps.test.numpy(), clusters, strict=True):
-            guide = _space(test, self.rows, train)
-            # Centres as maps: the mean of the members' whole rows.
-            count = np.bincount(labels, minlength=len(middles))[:, None]
-            means = np.stack([np.bincount(labels, weights=c, minlength=len(middles)) for c in train.T], axis=1) / np.maximum(
-                count, 1
-            )
-            chosen = labels[near] if near is not None else _closest(guide, middles)
-            found.append((means[chosen, :-1] * evidence.test.numpy()).sum(1) + means[chosen, -1])
-            inertia, centres = inertia + own, centres + len(middles)
-        return torch.from_numpy(np.stack(found, axis=1)), inertia, centres
 
-    def _clusters(self, evidence: Local, maps: Maps) -> list[tuple[np.ndarray, np.ndarray, float]]:
-        return [
-            kmeans(_space(rows, self.rows), self.k, evidence.rng(f"kmeans {self.k} of output {j}"))
+def clustered(evidence: Local, maps: Maps, *, k: int, assign: Assign, rows: Rows, starts: int) -> tuple[Tensor, float, int]:
+    """Outputs (M, o) at the test points by the centres, the inertia and the number of centres, summed over outputs.
+
+    Args are those of `ClusteredOutputs`; metrics of one job share what is found.
+    """
+    found: tuple[Tensor, float, int] = evidence.once(
+        ("clustered", k, assign, rows, starts), lambda: _clustered(evidence, maps, k, assign, rows, starts)
+    )
+    return found
+
+
+def _clustered(evidence: Local, maps: Maps, k: int, assign: Assign, kind: Rows, starts: int) -> tuple[Tensor, float, int]:
+    near = _nearest(evidence) if assign == "input" else None
+    clusters = evidence.once(
+        ("kmeans", k, kind, starts),
+        lambda: [
+            kmeans(_space(rows, kind), k, evidence.rng(f"kmeans {k} of output {j}"), starts)
             for j, rows in enumerate(maps.train.numpy())
-        ]
+        ],
+    )
+    found, inertia, centres = [], 0.0, 0
+    for train, test, (labels, middles, own) in zip(maps.train.numpy(), maps.test.numpy(), clusters, strict=True):
+        # Centres as maps: the mean of the members' whole rows.
+        count = np.bincount(labels, minlength=len(middles))[:, None]
+        sums = np.stack([np.bincount(labels, weights=c, minlength=len(middles)) for c in train.T], axis=1)
+        means = sums / np.maximum(count, 1)
+        chosen = labels[near] if near is not None else _closest(_space(test, kind, train), middles)
+        found.append((means[chosen, :-1] * evidence.test.numpy()).sum(1) + means[chosen, -1])
+        inertia, centres = inertia + own, centres + len(middles)
+    return torch.from_numpy(np.stack(found, axis=1)), inertia, centres
 
 
 def _space(rows: np.ndarray, kind: str, fit: np.ndarray | None = None) -> np.ndarray:
@@ -115,8 +130,18 @@ def _space(rows: np.ndarray, kind: str, fit: np.ndarray | None = None) -> np.nda
     return rows
 
 
-def kmeans(rows: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-    """Lloyd's algorithm from one k-means++ start: labels (N,), centres (k, d), inertia; no more centres than distinct rows."""
+def kmeans(rows: np.ndarray, k: int, rng: np.random.Generator, starts: int = STARTS) -> tuple[np.ndarray, np.ndarray, float]:
+    """The best of several runs of Lloyd's algorithm from k-means++ starts, with no more centres than distinct rows.
+
+    Args:
+        rows: (N, d). Above 10,000 of them the runs are in mini-batches, and the best start alone is run.
+        k: Centres.
+        rng: Gives the seed.
+        starts: Runs.
+
+    Returns:
+        Labels (N,), centres (k, d) and the inertia, the least of the runs.
+    """
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -126,9 +151,9 @@ def kmeans(rows: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarr
         return np.zeros(len(rows), dtype=np.int64), middle, float(((rows - middle) ** 2).sum())
     seed = int(rng.integers(2**31))
     if len(rows) > 10_000:
-        model: Any = MiniBatchKMeans(n_clusters=k, init_size=max(300, 3 * k), n_init=1, random_state=seed)
+        model: Any = MiniBatchKMeans(n_clusters=k, init_size=max(300, 3 * k), n_init=starts, random_state=seed)
     else:
-        model = KMeans(n_clusters=k, n_init=1, max_iter=100, random_state=seed)
+        model = KMeans(n_clusters=k, n_init=starts, max_iter=100, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = model.fit_predict(rows)

@@ -13,8 +13,13 @@ from lipbench.api import Context, Interval, Metric, Value
 
 from ..metrics.values import LEVEL, share
 from .clusters import right
-from .rows import applied
+from .rows import applied, classes
 from .task import Local, Maps
+
+Kind = Literal["fit", "identity", "mean", "shuffled"]
+Rows = Literal["biased", "unbiased", "scaled"]
+_LARGE = 5_000_000
+"""Numbers of a table of rows above which it is not decomposed by singular values."""
 
 
 class MappedOutputs(Metric):
@@ -36,8 +41,8 @@ class MappedOutputs(Metric):
         self,
         *,
         of: Literal["accuracy", "agreement", "gain", "r2", "r2_uniform", "cosine", "cosine_before", "rank"] = "accuracy",
-        map: Literal["fit", "identity", "mean", "shuffled"] = "fit",
-        rows: Literal["biased", "unbiased", "scaled"] = "biased",
+        map: Kind = "fit",
+        rows: Rows = "biased",
     ) -> None:
         self.of, self.map, self.rows = of, map, rows
 
@@ -46,16 +51,14 @@ class MappedOutputs(Metric):
         source, target = evidence.pair("mapped_outputs")
         if self.of == "cosine_before":
             return _plain(_cosine(source.test, target.test), "cosine")
-        guess, rank = evidence.once(
-            ("mapped", self.map, self.rows), lambda: _predicted(evidence, source, target, self.map, self.rows)
-        )
+        guess, rank = predicted(evidence, source, target, self.map, self.rows)
         if self.of == "rank":
             return Value(value=float(rank), direction="none", unit="rank")
         if self.of == "cosine":
             return _plain(_cosine(guess, target.test), "cosine")
         if self.of in ("r2", "r2_uniform"):
             return _plain(_r2(guess, target.test, weighted=self.of == "r2"), "R2")
-        outputs, goal = applied(guess, evidence.test), target.test_outputs.argmax(1)
+        outputs, goal = applied(guess, evidence.test), classes(target.test_outputs)
         if self.of == "gain":
             return _gain(right(outputs, goal), right(source.test_outputs, goal))
         wanted = evidence.test_labels if self.of == "accuracy" else goal
@@ -82,9 +85,10 @@ def _gain(after: np.ndarray, before: np.ndarray) -> Value:
 def solve(x: Tensor, y: Tensor) -> tuple[Tensor, int]:
     """The matrix M of minimum norm with the least ||x M - y||, and the rank of x, in float64.
 
-    Singular values below 1e-10 of the first are 0. Long tables go by the normal equations with a ridge of 1e-6 of the mean square of a column.
+    Singular values below 1e-10 of the first are 0. Large tables go by the normal equations with a ridge of 1e-6 of the mean
+    square of a column.
     """
-    if len(x) > 20 * x.shape[1] + 5000:
+    if x.numel() > _LARGE:
         gram = x.T @ x
         ridge = 1e-6 * gram.trace() / len(gram)
         return torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=x.dtype), x.T @ y), int(
@@ -95,8 +99,16 @@ def solve(x: Tensor, y: Tensor) -> tuple[Tensor, int]:
     return vt[keep].T @ ((u[:, keep].T @ y) / s[keep, None]), int(keep.sum())
 
 
-def _predicted(evidence: Local, source: Maps, target: Maps, kind: str, rows: str) -> tuple[Tensor, int]:
-    """(o, M, d + 1) predicted rows of the target at the test points, and the largest rank of the source's rows."""
+def predicted(evidence: Local, source: Maps, target: Maps, kind: Kind, rows: Rows) -> tuple[Tensor, int]:
+    """(o, M, d + 1) predicted rows of the target at the test points, and the largest rank of the source's rows.
+
+    Args are those of `MappedOutputs`; metrics of one job share what is found.
+    """
+    found: tuple[Tensor, int] = evidence.once(("mapped", kind, rows), lambda: _predicted(evidence, source, target, kind, rows))
+    return found
+
+
+def _predicted(evidence: Local, source: Maps, target: Maps, kind: Kind, rows: Rows) -> tuple[Tensor, int]:
     if kind == "identity":
         return source.test, 0
     if kind == "mean":
@@ -112,7 +124,7 @@ def _predicted(evidence: Local, source: Maps, target: Maps, kind: str, rows: str
     return torch.stack(found), max(ranks)
 
 
-def _fitted(x: Tensor, y: Tensor, xt: Tensor, rows: str) -> tuple[Tensor, int]:
+def _fitted(x: Tensor, y: Tensor, xt: Tensor, rows: Rows) -> tuple[Tensor, int]:
     if rows == "unbiased":
         m, rank = solve(x[:, :-1], y[:, :-1])
         return torch.cat([xt[:, :-1] @ m, y[:, -1].mean().expand(len(xt), 1)], dim=1), rank

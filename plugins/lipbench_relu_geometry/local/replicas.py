@@ -17,6 +17,7 @@ from lipbench.api import Context, Dataset, DataSpec, InvalidInput, NotFinite
 
 from ..engine.network import ReluNet, net_of
 from ..models.base import ReluNets
+from .descent import Descent
 
 Weights = list[tuple[Tensor, Tensor]]
 
@@ -57,7 +58,7 @@ class ReluClassifiers(ReluNets):
         snapshots: Annotated[int, Field(ge=1)] = 7,
     ) -> None:
         self.hidden, self.replicas, self.batches = tuple(hidden), replicas, batches
-        self.lr, self.momentum, self.weight_decay, self.batch_size = lr, momentum, weight_decay, batch_size
+        self.recipe = Descent(lr=lr, momentum=momentum, weight_decay=weight_decay, batch_size=batch_size)
         self.every, self.snapshots = every, snapshots
 
     def build(self, spec: DataSpec, ctx: Context) -> None:
@@ -93,25 +94,17 @@ class ReluClassifiers(ReluNets):
         x, y = torch.from_numpy(train.inputs), torch.from_numpy(train.targets)
         xt, yt = torch.from_numpy(test.inputs), torch.from_numpy(test.targets)
         self.weights = _copied(self.weights)
-        parameters = [t.requires_grad_() for pair in self.weights for t in pair]
-        optimiser = torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
-        shuffle, moments = ctx.generator("batches"), self._moments()
+        moments = self._moments()
         one_hot = torch.nn.functional.one_hot(y, self.weights[-1][0].shape[1]).float()
         curve: list[Tensor] = []
         looks: list[int] = []
-        rows: list[Tensor] = []
-        for batch in range(1, self.batches + 1):
-            if not rows:
-                # A last batch of fewer rows is left out.
-                rows = [
-                    r for r in torch.randperm(len(x), generator=shuffle).split(self.batch_size) if len(r) == self.batch_size
-                ]
-                rows = rows or [torch.arange(len(x))]
-            take = rows.pop()
-            optimiser.zero_grad(set_to_none=True)
-            out = self._outputs(x[take])
-            (out - one_hot[take].T).square().mean((1, 2)).sum().backward()
-            optimiser.step()
+        for batch, _ in self.recipe.steps(
+            [t.requires_grad_() for pair in self.weights for t in pair],
+            lambda rows: (self._outputs(x[rows]) - one_hot[rows].T).square().mean((1, 2)).sum(),
+            count=len(x),
+            steps=self.batches,
+            shuffle=ctx.generator("batches"),
+        ):
             if batch % self.every == 0 or batch == self.batches:
                 with torch.no_grad():
                     curve.append((self._outputs(xt).argmax(1) == yt).float().mean(1))
@@ -122,7 +115,7 @@ class ReluClassifiers(ReluNets):
                 ctx.report(f"batch {batch}/{self.batches}, median accuracy {float(curve[-1].median()) if curve else 0:.3f}")
         self.weights = _copied(self.weights)
         if not all(bool(torch.isfinite(t).all()) for pair in self.weights for t in pair):
-            raise NotFinite(f"a replica has weights that are not finite; write a smaller lr: than {self.lr:g}")
+            raise NotFinite(f"a replica has weights that are not finite; write a smaller lr: than {self.recipe.lr:g}")
         self.curve, self.looks = torch.stack(curve), torch.tensor(looks)
         self.nets = _nets(self.weights)
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lipbench.api import Context, Dataset, DataSpec, InvalidInput, Model, Network, NotApplicable, Stage, Task
 
 from ..engine.network import ReluNet
 from ..models.base import ReluNets
 from .replicas import ReluClassifiers
-from .rows import local_rows
+from .rows import local_rows, net_rows
 
 Tensors = Mapping[str, Tensor]
 _ROWS = 512
@@ -53,6 +53,8 @@ class Local:
     nets: tuple[ReluNet, ...]
     """The first network as matrices, where it is an oracle or replicas of one architecture."""
     replicas: ReluClassifiers | None
+    module: nn.Module | None
+    """The first network, float64 in eval mode, where it is one of torch."""
     spec: DataSpec
     train: Tensor
     """(N, d)."""
@@ -64,6 +66,8 @@ class Local:
     test_labels: Tensor
     rng: Callable[[str], np.random.Generator]
     """Draws that metrics of one job share, by the name of the stream."""
+    generator: Callable[[str], torch.Generator]
+    """The same of torch."""
     kept: dict[Any, Any] = field(default_factory=dict)
     """What metrics of one job share; it never depends on who asked first."""
 
@@ -109,15 +113,19 @@ class LocallyLinear(Task):
     shared: ClassVar[bool] = True
 
     def local_maps(self, network: Model, data: Dataset, ctx: Context) -> Tensors:
-        """Rows and outputs at all points of both splits; empty where the model is no single trained network."""
-        if not isinstance(network, Network):
+        """Rows and outputs at all points of both splits; empty where the model is no single network."""
+        single = isinstance(network, ReluNets) and len(network.nets) == 1
+        if not (single or isinstance(network, Network)):
             return {"none": torch.zeros(1)}
         mean, scale = _standard(data, ctx)
-        module = network.module.double().eval()
         found: dict[str, Tensor] = {}
         for split in ("train", "test"):
             x = torch.from_numpy(data.split(split, ctx).inputs).double()
-            rows, outputs = local_rows(module, x, mean=mean, scale=scale, batch=ctx.batch(_ROWS))
+            if isinstance(network, Network):
+                module = network.module.double().eval()
+                rows, outputs = local_rows(module, x, mean=mean, scale=scale, batch=ctx.batch(_ROWS))
+            else:
+                rows, outputs = net_rows(cast(ReluNets, network).nets[0], x.flatten(1), mean=mean, scale=scale)
             found |= {split: rows, f"{split}_outputs": outputs}
         return found
 
@@ -142,9 +150,11 @@ class LocallyLinear(Task):
             target=Maps(**target_maps) if "train" in target_maps else None,
             nets=network.nets if isinstance(network, ReluNets) else (),
             replicas=network if isinstance(network, ReluClassifiers) else None,
+            module=network.module.double().eval() if isinstance(network, Network) else None,
             spec=data.spec(),
             raw_test=data.split("test", ctx).inputs.astype(np.float64).reshape(len(points["test"]), -1),
             rng=ctx.rng,
+            generator=ctx.generator,
             **points,
         )
 

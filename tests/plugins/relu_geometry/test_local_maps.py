@@ -11,7 +11,7 @@ import torch
 from lipbench_basics.datasets.digits import Digits
 from lipbench_relu_geometry.local.clusters import ClusteredOutputs, OriginalAccuracy, kmeans
 from lipbench_relu_geometry.local.mapping import MappedOutputs, solve
-from lipbench_relu_geometry.local.networks import ConvDropout, DenseDropout
+from lipbench_relu_geometry.local.networks import ImageNetwork
 from lipbench_relu_geometry.local.redundancy import RowRedundancy
 from lipbench_relu_geometry.local.rows import applied, local_rows
 from lipbench_relu_geometry.local.task import Local, LocallyLinear, NoTarget
@@ -38,9 +38,11 @@ def rows_of(module: nn.Module, x: Tensor, mean: float = 0.0, scale: float = 1.0,
 
 
 NETS = {
-    "dense": (DenseDropout(hidden=(9,)), FLAT),
-    "batch norm": (DenseDropout(hidden=(7, 5, 6), batch_norm=True), FLAT),
-    "convolutions": (ConvDropout(channels=(3, 4), dense=8), IMAGE),
+    "dense": (ImageNetwork(widths=(9,)), FLAT),
+    "batch norm": (ImageNetwork(widths=(7, 5, 6), batch_norm=True), FLAT),
+    "residual": (ImageNetwork(kind="resnet18", width=0.05), IMAGE),
+    "inception": (ImageNetwork(kind="googlenet", width=0.03), IMAGE),
+    "convolutions": (ImageNetwork(kind="conv", widths=(3, 4, 8)), IMAGE),
 }
 
 
@@ -57,7 +59,7 @@ def test_maps_rebuild_the_network_and_are_its_jacobian(name: str) -> None:
 
 
 def test_permuted_and_rescaled_units_leave_the_maps_as_they_are() -> None:
-    module, x = built(DenseDropout(hidden=(9,))), points(FLAT)
+    module, x = built(ImageNetwork(widths=(9,))), points(FLAT)
     before = rows_of(module, x)
     first, last = (part for part in module if isinstance(part, nn.Linear))
     order, gain = torch.randperm(9, generator=torch.Generator().manual_seed(1)), torch.linspace(0.5, 3, 9, dtype=torch.float64)
@@ -69,19 +71,30 @@ def test_permuted_and_rescaled_units_leave_the_maps_as_they_are() -> None:
 
 
 def test_the_mean_map_of_one_hidden_layer_is_that_of_the_mean_mask() -> None:
-    module, x = built(DenseDropout(hidden=(9,))), points(FLAT)
+    module, x = built(ImageNetwork(widths=(9,))), points(FLAT)
     first, last = (part for part in module if isinstance(part, nn.Linear))
-    inner = module[1](x)
+    inner = module[0](x)
     mask = (first(inner) > 0).double().mean(0)
-    weight = (last.weight * mask) @ first.weight * module[1].scale
-    bias = last.weight @ (mask * first.bias) + last.bias + (last.weight * mask) @ first.weight @ module[1].shift.expand(6)
+    weight = (last.weight * mask) @ first.weight * module[0].scale
+    bias = last.weight @ (mask * first.bias) + last.bias + (last.weight * mask) @ first.weight @ module[0].shift.expand(6)
     torch.testing.assert_close(rows_of(module, x).mean(1), torch.cat([weight, bias[:, None]], 1), rtol=0, atol=1e-14)
 
 
 def test_rank_of_one_hidden_layer_is_at_most_its_units_and_one() -> None:
-    module, spec = built(DenseDropout(hidden=(4,)), IMAGE), IMAGE
+    module, spec = built(ImageNetwork(widths=(4,)), IMAGE), IMAGE
     rows = rows_of(module, points(spec, 300))
     assert [int(torch.linalg.matrix_rank(r)) for r in rows] == [5, 5, 5]
+
+
+class Smooth(nn.Module):
+    """A smooth function between layers that are piecewise affine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 9), nn.Linear(9, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(nn.functional.gelu(self.first(x)))  # type: ignore[no-any-return]
 
 
 def test_what_has_no_local_maps_is_refused() -> None:
@@ -90,8 +103,12 @@ def test_what_has_no_local_maps_is_refused() -> None:
         rows_of(nn.Sequential(nn.Linear(6, 3), nn.GELU()).double().eval(), x)
     with pytest.raises(NotApplicable, match="eval mode"):
         rows_of(nn.Sequential(nn.Linear(6, 3), nn.Dropout()).double(), x)
+    with pytest.raises(NotApplicable, match="curved"):
+        rows_of(Smooth().double().eval(), x)
+    with pytest.raises(InvalidInput, match="3 numbers, not 1"):
+        ImageNetwork(kind="conv", widths=(4,)).build(IMAGE, CTX)
     with pytest.raises(InvalidInput, match="nothing is left of 8 pixels"):
-        ConvDropout(kernel=7, padding=0).build(IMAGE, CTX)
+        ImageNetwork(kind="conv", kernel=7, padding=0).build(IMAGE, CTX)
 
 
 def test_a_linear_target_of_the_rows_is_found_exactly() -> None:
@@ -111,6 +128,9 @@ def test_clusters_of_as_many_centres_as_rows_are_the_rows() -> None:
     assert len(centres) == 12
     np.testing.assert_allclose(centres[labels], rows, atol=1e-12)
     assert inertia == pytest.approx(0, abs=1e-18)
+    cloud = np.random.default_rng(1).normal(size=(200, 3))
+    one, best = (kmeans(cloud, 15, np.random.default_rng(0), starts=s)[2] for s in (1, 20))
+    assert best < one
     _, middle, spread = kmeans(rows, 1, np.random.default_rng(0))
     np.testing.assert_allclose(middle[0], rows.mean(axis=0))
     assert spread == pytest.approx(((rows - rows.mean(axis=0)) ** 2).sum())
@@ -126,12 +146,12 @@ def evidence(network: Model, target: Model) -> Local:
 
 @pytest.fixture(scope="module")
 def pair() -> Local:
-    return evidence(DenseDropout(hidden=(16,), epochs=0), DenseDropout(hidden=(16, 8), epochs=0))
+    return evidence(ImageNetwork(widths=(16,), epochs=0), ImageNetwork(widths=(16, 8), epochs=0))
 
 
 @pytest.fixture(scope="module")
 def twin() -> Local:
-    return evidence(DenseDropout(hidden=(16,), epochs=0), DenseDropout(hidden=(16,), epochs=0))
+    return evidence(ImageNetwork(widths=(16,), epochs=0), ImageNetwork(widths=(16,), epochs=0))
 
 
 def test_a_network_mapped_to_itself_is_itself(twin: Local) -> None:
@@ -155,7 +175,7 @@ def test_no_map_gives_the_source_whatever_the_target(pair: Local) -> None:
 
 
 def test_clusters_of_a_network_that_is_one_affine_map_are_that_map() -> None:
-    network = DenseDropout(hidden=(16,), epochs=0)
+    network = ImageNetwork(widths=(16,), epochs=0)
     found = evidence(network, NoTarget())
     with torch.no_grad():
         hidden = next(part for part in network.module if isinstance(part, nn.Linear))

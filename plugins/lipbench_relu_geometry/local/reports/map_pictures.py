@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lipbench_basics.figures import shorter
 
@@ -15,6 +15,9 @@ from ...reports.reading import good
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Row = tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
+_KINDS = (("own", "maps"), ("centre", "centres"))
 
 
 def map_pictures(records: Sequence[Record]) -> dict[str, Figure]:
@@ -28,25 +31,39 @@ def map_pictures(records: Sequence[Record]) -> dict[str, Figure]:
         found.setdefault(r.roles["network"], r)
     if not found:
         return {}
+    groups = [
+        (r.extras, [(f"{shorter(name)}\n{words}", r.extras[key], r.extras["maps"]) for words, key in _KINDS])
+        for name, r in found.items()
+    ]
+    title = "Weights of the local map at one image, and of the centre that stands for it; blue adds to the output"
+    return {"map_pictures": picture_rows(groups, title)}
+
+
+def picture_rows(groups: Sequence[tuple[Mapping[str, Any], Sequence[Row]]], title: str) -> Figure:
+    """Rows of pictures, one column for each output; the first column is the image.
+
+    Args:
+        groups: For each the `image` with its `shape`, and rows: label, weights of each output, and the weights whose largest
+            is the end of the output's colours.
+        title: Of the figure.
+    """
     from matplotlib.figure import Figure
 
-    outputs = max(len(r.extras["maps"]) for r in found.values())
-    figure = Figure(figsize=(1.15 * (outputs + 1) + 1.2, 2.5 * len(found) + 0.6), layout="constrained")
-    axes = figure.subplots(2 * len(found), outputs + 1, squeeze=False)
-    for i, (name, r) in enumerate(found.items()):
-        for k, (words, rows) in enumerate((("own", r.extras["maps"]), ("centre", r.extras["centres"]))):
-            line = axes[2 * i + k]
-            _shown(line[0], r.extras["image"], r.extras["shape"], "gray")
-            line[0].set_ylabel(f"{shorter(name)}\n{words}", fontsize="small")
-            for panel in line[1 + len(rows) :]:
-                panel.remove()
-            for j, (panel, values) in enumerate(zip(line[1:], rows, strict=False)):
-                reach = max(abs(v) for v in r.extras["maps"][j]) or 1.0
-                _shown(panel, values, r.extras["shape"], "RdBu", reach)
-                if i == k == 0:
-                    panel.set_title(f"output {j}", fontsize="small")
-    figure.suptitle("Weights of the local map at one image, and of the centre that stands for it; blue adds to the output")
-    return {"map_pictures": figure}
+    lines = [(extras, *row) for extras, rows in groups for row in rows]
+    outputs = max(len(weights) for _, _, weights, _ in lines)
+    figure = Figure(figsize=(1.15 * (outputs + 1) + 1.2, 1.25 * len(lines) + 0.6), layout="constrained")
+    axes = figure.subplots(len(lines), outputs + 1, squeeze=False)
+    for i, (line, (extras, label, weights, guide)) in enumerate(zip(axes, lines, strict=True)):
+        _shown(line[0], extras["image"], extras["shape"], "gray")
+        line[0].set_ylabel(label, fontsize="small")
+        for panel in line[1 + len(weights) :]:
+            panel.remove()
+        for j, (panel, values) in enumerate(zip(line[1:], weights, strict=False)):
+            _shown(panel, values, extras["shape"], "RdBu", max(abs(v) for v in guide[j]) or 1.0)
+            if i == 0:
+                panel.set_title(f"output {j}", fontsize="small")
+    figure.suptitle(title)
+    return figure
 
 
 def _shown(panel: Axes, values: Sequence[float], shape: Sequence[int], cmap: str, reach: float | None = None) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lipbench.api import Column, Entry, Record, Table
+from lipbench.api import Record, Table
 
-from ...reports.reading import average, good, written
+from .pairs import pair_table
 
 
 def mapping_controls(records: Sequence[Record]) -> Table:
@@ -16,7 +16,7 @@ def mapping_controls(records: Sequence[Record]) -> Table:
     Args:
         records: In the order of the plan.
     """
-    columns = [
+    shown: list[tuple[str, dict[str, object]]] = [
         ("no map", {"of": "accuracy", "map": "identity"}),
         ("mapped", {"of": "accuracy", "map": "fit", "rows": "biased"}),
         ("w alone", {"of": "accuracy", "map": "fit", "rows": "unbiased"}),
@@ -26,17 +26,10 @@ def mapping_controls(records: Sequence[Record]) -> Table:
         ("gain", {"of": "gain", "map": "fit"}),
         ("R2", {"of": "r2", "map": "fit", "rows": "biased"}),
     ]
-    found = list(good(records, "mapped_outputs"))
-    pairs = list(dict.fromkeys((r.roles["network"], r.roles["target"]) for r in found))
-    rows = []
-    for source, target in pairs:
-        mine = [r for r in found if (r.roles["network"], r.roles["target"]) == (source, target)]
-        values = [average(list(good(mine, "mapped_outputs", **params))) for _, params in columns]
-        rows.append([Entry(text=source), Entry(text=target), *(Entry(text=written(v), value=v) for v in values)])
-    return Table(
+    return pair_table(
+        records,
         title="From the local maps of one network to those of another",
-        columns=[Column(name="source", key=True), Column(name="target", key=True), *(Column(name=n) for n, _ in columns)],
-        rows=rows,
+        columns=[(name, "mapped_outputs", params) for name, params in shown],
         caption=(
             "Means over seeds. Accuracy of the predicted maps on test points, but for agreement (with the target's classes), gain (of "
             "agreement over the source without a map) and R2. No map leaves the source as it is. A source that was never trained and "

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lipbench_basics.figures import panels, shorter
+from lipbench_basics.figures import panels, put, shorter
 
 from lipbench.api import Record
 
@@ -26,12 +26,19 @@ _PANELS = (
 
 
 def mapping_heat_maps(records: Sequence[Record]) -> dict[str, Figure]:
-    """Sources by rows, the untrained one last; targets by columns.
+    """One figure for each dataset: sources by rows, the untrained one last; targets by columns.
 
     Args:
         records: In the order of the plan.
     """
+    figures: dict[str, Figure] = {}
     found = list(good(records, "mapped_outputs"))
+    for data in dict.fromkeys(r.roles["data"] for r in found):
+        put(figures, "mapping_heat_maps", _figure(data, [r for r in found if r.roles["data"] == data]))
+    return figures
+
+
+def _figure(data: str, found: Sequence[Record]) -> Figure:
     sources = list(dict.fromkeys(r.roles["network"] for r in found))
     targets = list(dict.fromkeys(r.roles["target"] for r in found))
     tables = []
@@ -43,8 +50,6 @@ def mapping_heat_maps(records: Sequence[Record]) -> dict[str, Figure]:
                 for s in sources
             ]
             tables.append((title, table, cmap, reach))
-    if not tables:
-        return {}
     figure, axes = panels(len(tables), width=1.6 + 0.95 * len(targets), height=1.2 + 0.7 * len(sources))
     for panel, (title, table, cmap, reach) in zip(axes, tables, strict=True):
         low, high = (0.0, 1.0) if reach is None else (-reach, reach)
@@ -64,5 +69,5 @@ def mapping_heat_maps(records: Sequence[Record]) -> dict[str, Figure]:
         panel.set_title(title, fontsize="medium")
     axes[0].set_ylabel("from")
     axes[0].set_xlabel("to")
-    figure.suptitle("From the local maps of one network (rows) to those of another (columns), means over seeds")
-    return {"mapping_heat_maps": figure}
+    figure.suptitle(f"From the local maps of one network (rows) to those of another (columns) on {data}, means over seeds")
+    return figure
