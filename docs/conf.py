@@ -37,5 +37,6 @@ html_theme = "furo"
 html_title = "lipbench"
 html_copy_source = False
 html_show_sphinx = False
+html_show_search_summary = False  # the search would fetch pages for it, which a browser refuses on a disk
 html_permalinks_icon = "#"
 copybutton_prompt_text = "$ "

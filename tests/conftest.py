@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lipbench.cli import main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +61,29 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
         return Done(code, out, err)
 
     return call
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless, of the system; its tests belong to an xdist group."""
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        pytest.skip(f"there is no browser: none of {', '.join(_NAMES)} is installed")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+def new_environment(folder: Path) -> Path:
+    """Python of a fresh environment that sees what is installed here."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    inside = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+    (inside / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return folder / "bin" / "python"
 
 
 @pytest.fixture

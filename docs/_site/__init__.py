@@ -26,7 +26,9 @@ def contents(app: Sphinx, name: str, source: list[str]) -> None:
         return
     for section in source[0].split("\n## ")[1:]:
         pages = re.findall(r"^- \[[^]]+\]\(([^)#]+\.md)\)", section, flags=re.M)
-        source[0] += "\n".join(["\n\n```{toctree}", ":hidden:", f":caption: {section.partition(chr(10))[0]}", "", *pages, "```\n"])
+        source[0] += "\n".join(
+            ["\n\n```{toctree}", ":hidden:", f":caption: {section.partition(chr(10))[0]}", "", *pages, "```\n"]
+        )
 
 
 def outside(app: Sphinx, name: str, source: list[str]) -> None:
@@ -57,7 +59,9 @@ def entrance(app: Sphinx, error: Exception | None) -> None:
     """The site's folder opens at the start page."""
     if error is None and app.builder.name == "html":
         page = f"{app.config.root_doc}.html"
-        text = f'<!doctype html><meta charset="utf-8"><title>lipbench</title><meta http-equiv="refresh" content="0; url={page}">'
+        text = (
+            f'<!doctype html><meta charset="utf-8"><title>lipbench</title><meta http-equiv="refresh" content="0; url={page}">'
+        )
         Path(app.outdir, "index.html").write_text(f'{text}<a href="{page}">lipbench</a>\n')
 
 
