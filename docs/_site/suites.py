@@ -37,7 +37,9 @@ def _words(facts: dict[str, Any]) -> str:
     if "$ref" in facts:
         return "mapping, below"
     words = type_words(facts).removesuffix(" or null")
-    return {"object": "mapping"}.get(words, words.replace("string or object", "name or mapping").replace("list of any", "list"))
+    for ours in (("string or object", "name or mapping"), ("list of object", "list of mappings"), ("object", "mapping")):
+        words = words.replace(*ours)
+    return words.replace("list of any", "list")
 
 
 def _default(facts: dict[str, Any]) -> str:
