@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUITES := $(sort $(wildcard suites/*.yaml))
 
-.PHONY: leaderboard test check publish check-published vendor clean
+.PHONY: leaderboard test check docs publish check-published vendor clean
 
 leaderboard: $(VENV)/.suites
 	$(BIN)/lipbench run $(SUITES) --profile quick --results out
@@ -16,6 +16,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# A warning is an error.
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -c docs . site
+	@echo "open site/index.html"
 
 publish: $(VENV)/.suites
 	$(BIN)/lipbench run $(SUITES) --results results
@@ -39,4 +44,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.suites
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out site

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-TOGETHER = ("tests/plugins/", "tests/e2e/", "tests/core/page/test_page_in_browser.py")
+TOGETHER = ("tests/plugins/", "tests/e2e/", "tests/core/page/test_page_in_browser.py", "tests/core/docs/")
 """Files whose tests share what is slow to make: trained networks, runs of suites, a browser."""
 
 
@@ -43,6 +46,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
 
     return ByFile(config, log)
+
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +91,29 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
         return Done(code, out, err)
 
     return call
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless, of the system; its tests belong to an xdist group."""
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        pytest.skip(f"there is no browser: none of {', '.join(_NAMES)} is installed")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+def new_environment(folder: Path) -> Path:
+    """Python of a fresh environment that sees what is installed here."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    inside = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+    (inside / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return folder / "bin" / "python"
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ class _Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"lipbench.cli.{cmd_name.replace('-', '_')}_").command
+        command.name = cmd_name  # each file calls it `command`
         command.help = COMMANDS[cmd_name] + (f"\n\n{inspect.cleandoc(command.help)}" if command.help else "")
         return command
 

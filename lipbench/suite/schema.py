@@ -27,8 +27,11 @@ class Block(_Strict):
     matrix: dict[str, Any]
     """Role of the task, or parameter of its constructor, to a list of what it takes."""
     metrics: list[Use] | None = None
+    """Instead of the suite's."""
     seeds: Seeds | None = None
+    """Instead of the suite's."""
     exclude: list[dict[str, Any]] = []
+    """Combinations that are left out, besides those of the suite."""
 
 
 class Smallest(_Strict):
@@ -91,21 +94,36 @@ class SuiteFile(_Strict):
     """A suite."""
 
     lipbench: Literal[1]
+    """Version of the format."""
     suite: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
+    """Name, and that of the folder of results."""
     title: str = ""
+    """Heading of the leaderboard; default the name."""
     description: str = ""
+    """Words above the tables."""
     citation: str = ""
+    """The source, below the description."""
     task: Use
+    """A task; its parameters may also be listed in the matrix."""
     matrix: dict[str, Any] | None = None
+    """Role of the task, or parameter of its constructor, to what it takes, one or a list; the product is run."""
     blocks: dict[str, Block] | None = None
+    """Instead of `matrix`: named blocks."""
     metrics: list[Use] = []
+    """What is measured in each combination."""
     seeds: Seeds = 1
+    """A number n for the seeds 0..n-1, or a list."""
     exclude: list[dict[str, Any]] = []
+    """Combinations that are left out: each rule maps roles and parameters to a label or value; where all hold it is not run."""
     profiles: dict[str, dict[str, Any]] = {}
+    """Name to a patch of the suite, which `--profile NAME` merges over it."""
     leaderboard: LeaderboardSpec = LeaderboardSpec()
+    """How the values become tables."""
     reference: str | None = None
     """File with a source's published numbers, beside the suite."""
     timeout: Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False, strict=True)] | None = None
     """Seconds that one fit, one step, one evidence or one metric may take; default what the task says, else 3600."""
     resources: ResourcesSpec = ResourcesSpec()
+    """What a fit, a step or a job asks for, instead of what the task says."""
     requires_plugins: list[str] = []
+    """Plugins without which it must not run."""

@@ -7,12 +7,11 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from conftest import Cli, new_environment
 
 KINDS = {
     "everything_with_a_name_of_30_x": (),
@@ -23,12 +22,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python of a fresh environment that sees what is installed here."""
-    folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    inside = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
-    (inside / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    return folder / "bin" / "python"
+    return new_environment(tmp_path_factory.mktemp("environment"))
 
 
 def call(python: Path, folder: Path, *words: str) -> str:
