@@ -23,6 +23,7 @@ from lipbench.contract.components import (
 from lipbench.contract.context import Checkpoint, Context, data_root, stable_seed
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable, NotFinite
 from lipbench.contract.execution import Emit, Event, Executor, ExecutorDeclaration, ExecutorSetup, Resources, Work
+from lipbench.contract.functions import FunctionName
 from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
 from lipbench.contract.version import API_VERSION
@@ -52,6 +53,7 @@ __all__ = [
     "ExecutorDeclaration",
     "ExecutorSetup",
     "Format",
+    "FunctionName",
     "Interval",
     "InvalidInput",
     "Kind",
