@@ -47,6 +47,9 @@ ORACLES = "its protocol is that of its task; held to closed forms, controls or a
 SLOW = "training, a search or sampling, too long for a check that does it some ten times; its plugin's tests do it once"
 WAIVED: dict[tuple[Kind, str, str], str] = {
     ("task", "lipschitz_networks", ORACLES): "lipschitz_network",
+    ("task", "relu_geometry", ORACLES): "relu_geometry",
+    ("dataset", "lipschitz_networks", ORACLES): "toy_squares",
+    ("metric", "relu_geometry", SLOW): "segment_cells mean_facets region_count probe_distance",
     ("model", "basics", FILES): "exported imported",
     ("model", "basics", PACKAGE): "efficientnet_lite0 timm torchvision",
     ("model", "basics", SLOW): "cifar_network convnet resnet",

@@ -18,7 +18,6 @@ DATASETS = [
     ("glyphs", {"size": 8, "train": 64, "test": 32}),
     ("natural_images", {}),
     ("quadratic", {}),
-    ("toy_squares", {}),
     ("ood_tiny", {"train": 64, "test": 32}),
     ("texture_patches", {}),
     ("two_moons", {}),

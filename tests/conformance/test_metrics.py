@@ -31,7 +31,7 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
         "mean_facets",
         (
             "active_bits", "bisection_miss", "cell_map", "chebyshev_radius", "enumeration_faults", "facet_distance",
-            "nearest_agreement", "network_accuracy", "published_undercount", "region_ratio", "segment_cells",
+            "nearest_agreement", "network_accuracy", "published_undercount", "region_ratio",
         ),
     ),
     "distribution_distance": ("axiom_violations", ("gradient_at_zero",)),

@@ -13,7 +13,6 @@ TASKS: dict[str, tuple[str, ...]] = {
     "lipschitz": ("random_pairs", "line_search", "jacobian_norm", "regions", "schur", "spectral_product", "interval_jacobian"),
     "linear_map_detection": ("auroc", "transfer_gap", "r2", "clean_false_alarm", "auroc_vs_noise", "svm_accuracy"),
     "ood_detection": ("ood_auroc", "aupr", "fpr_at_tpr"),
-    "relu_geometry": ("mean_facets", "region_count", "probe_distance"),
     "distribution_distance": ("axiom_violations",),
     "locally_linear": ("planar_truth",),
 }
@@ -76,12 +75,6 @@ def test_ood_metrics() -> None:
     }
     for name, waive in {"ood_auroc": {}, "aupr": unreached, "fpr_at_tpr": {}}.items():
         check_metric(name, evidence=lambda: evidence, bounds=(0, 1), waive=waive)
-
-
-def test_relu_geometry() -> None:
-    network = {"use": "relu_oracle", "kind": "normal", "sizes": [2, 6, 1]}
-    roles = {"network": network, "data": "quadratic", "attack": "unchanged"}
-    check_task("relu_geometry", roles=roles, metrics=TASKS["relu_geometry"], params={"points": 6})
 
 
 def test_distribution_distance() -> None:
