@@ -38,10 +38,6 @@ MODELS: list[tuple[str, Dataset | str | Mapping[str, Any], Mapping[str, Any]]] =
     ("self_supervised", IMAGES, {"steps": 3}),
     ("vae", IMAGES, {"steps": 3}),
     ("lip_layer", NOISE, {"of": "dense"}),
-    ("lip_mlp", "toy_squares", {"hidden": [4], "loss": "kr", "steps": 2}),
-    ("local_oracle", "circle_annulus", {"kind": "hexagon"}),
-    ("no_target", "circle_annulus", {}),
-    ("relu_oracle", "quadratic", {"kind": "normal", "sizes": [2, 4, 1]}),
 ]
 
 
