@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pluggy
 
 from lipbench.contract.components import (
@@ -23,6 +25,8 @@ from lipbench.contract.components import (
 from lipbench.contract.context import Checkpoint, Context, data_root, stable_seed
 from lipbench.contract.errors import InvalidInput, LipbenchError, NotApplicable, NotFinite
 from lipbench.contract.execution import Emit, Event, Executor, ExecutorDeclaration, ExecutorSetup, Resources, Work
+from lipbench.contract.functions import FunctionName
+from lipbench.contract.leaving import leaving as _leaving
 from lipbench.contract.runs import Run, RunEnd
 from lipbench.contract.values import Column, Direction, Entry, Interval, Record, Status, Table, Value
 from lipbench.contract.version import API_VERSION
@@ -33,6 +37,9 @@ from lipbench.leaderboard.page import Board, Source
 
 hookimpl = pluggy.HookimplMarker("lipbench")
 """Marks a function of a plugin module as an implementation of a hook in `lipbench.hookspecs`."""
+
+if not TYPE_CHECKING:  # type checkers would take any name for one that is there
+    __getattr__ = _leaving(__name__, {})  # none leaves now; see "What may change" in docs/plugins.md
 
 __all__ = [
     "API_VERSION",
@@ -52,6 +59,7 @@ __all__ = [
     "ExecutorDeclaration",
     "ExecutorSetup",
     "Format",
+    "FunctionName",
     "Interval",
     "InvalidInput",
     "Kind",

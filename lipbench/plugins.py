@@ -20,6 +20,7 @@ from lipbench import __version__, hookspecs
 from lipbench.contract.components import KINDS, Component, Format, Report
 from lipbench.contract.errors import PluginError, UsageError, did_you_mean
 from lipbench.contract.execution import ExecutorDeclaration
+from lipbench.contract.functions import bring
 from lipbench.fingerprint import module_file
 from lipbench.plugin_checks import check_api, check_hooks, check_requirement, import_fault
 
@@ -43,12 +44,19 @@ class PluginInfo:
     reason: str = ""
     file: str = ""
     """Source of the module that declares it; empty where that cannot be found."""
+    brings: str = ""
+    """The package or module whose functions a suite may name; empty for the core and for what is not active."""
     components: tuple[Component, ...] = ()
     reports: tuple[Report, ...] = ()
     executors: tuple[ExecutorDeclaration, ...] = ()
     formats: tuple[Format, ...] = ()
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     """Name of a lifecycle hook to what calls it."""
+
+    @property
+    def declares(self) -> bool:
+        """False where all that it has are functions that a suite may name."""
+        return bool(self.components or self.reports or self.executors or self.formats or self.listeners)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +120,16 @@ def _guarded(
     try:
         file = _file_of(source)
         _check_before(name, source, file, before)
-        module = source.load() if isinstance(source, EntryPoint) else import_place(source)
-        given = _ask(manager, name, module)
+        if isinstance(source, EntryPoint):
+            module, brings = source.load(), _package(source)
+        elif source == OWN:
+            module, brings = importlib.import_module(OWN), ""
+        else:
+            module, brings = import_place(source), _stem(source)
+        given = _ask(manager, name, module, isinstance(source, EntryPoint))
         listeners = dict(_listeners(manager, module))
+        if brings:
+            bring(brings)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -127,12 +142,25 @@ def _guarded(
         version=version,
         status="ok",
         file=str(file or ""),
+        brings=brings,
         components=given["lipbench_components"],
         reports=given["lipbench_reports"],
         executors=given["lipbench_executors"],
         formats=given["lipbench_formats"],
         listeners=listeners,
     )
+
+
+def _package(point: EntryPoint) -> str:
+    """The package of an installed plugin: the one around the module with its hooks, or that module where there is none."""
+    module = point.value.partition(":")[0].strip()
+    return module.rpartition(".")[0] or module
+
+
+def bring_installed() -> None:
+    """In a worker, let parameters name functions of installed plugins; what options block, the parent has refused."""
+    for point in entry_points(group=GROUP):
+        bring(_package(point))
 
 
 def _file_of(source: EntryPoint | str) -> Path | None:
@@ -155,13 +183,16 @@ def _check_before(name: str, source: EntryPoint | str, file: Path | None, before
 
 
 def import_place(place: str) -> ModuleType:
-    """Import a `.py` file under its stem, or a module by name.
+    """Import a `.py` file under its stem, or a module by name; suites may then name its functions.
 
     Raises:
         PluginError: The file does not exist or its stem is taken by another module.
     """
-    if not place.endswith(".py"):
-        return importlib.import_module(place)
+    bring(_stem(place))
+    return _import_file(place) if place.endswith(".py") else importlib.import_module(place)
+
+
+def _import_file(place: str) -> ModuleType:
     path = Path(place).resolve()
     if not path.is_file():
         raise PluginError("there is no such file")
@@ -197,7 +228,7 @@ _HOOKS: dict[str, type] = {
 """What each hook yields."""
 
 
-def _ask(manager: pluggy.PluginManager, name: str, module: object) -> dict[str, tuple[Any, ...]]:
+def _ask(manager: pluggy.PluginManager, name: str, module: object, installed: bool) -> dict[str, tuple[Any, ...]]:
     """Register one plugin and call its hooks alone, so that one that raises loses only its own answers."""
     check_hooks(manager, module)
     manager.register(module, name)
@@ -207,7 +238,7 @@ def _ask(manager: pluggy.PluginManager, name: str, module: object) -> dict[str, 
         for implementation in caller.get_hookimpls():
             if implementation.plugin is module and caller.name in given:
                 given[caller.name] += tuple(cast("Iterable[object]", implementation.function()))
-    if not callers:
+    if not callers and (installed or _meant_hooks(module)):
         raise PluginError("it implements no hook; mark its functions with @lipbench.api.hookimpl")
     for hook, things in given.items():
         seen: set[tuple[str, str]] = set()
@@ -218,6 +249,12 @@ def _ask(manager: pluggy.PluginManager, name: str, module: object) -> dict[str, 
                 raise PluginError(f"{hook} declares {' '.join(filter(None, key))!r} twice; give one of them another name")
             seen.add(key)
     return given
+
+
+def _meant_hooks(module: object) -> bool:
+    """Whether a module without a marked hook looks as if it were to have some, and is not just a place for functions."""
+    names = {name for name, value in vars(module).items() if not isinstance(value, ModuleType)}
+    return "hookimpl" in names or any(name.startswith("lipbench_") for name in names)
 
 
 def _check(hook: str, thing: Any) -> None:

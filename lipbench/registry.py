@@ -67,6 +67,11 @@ class Registry:
         self._cache_changed = False
         self._known: dict[str, tuple[str, dict[str, Any]]] = {}
 
+    @property
+    def modules(self) -> frozenset[str]:
+        """Packages and modules whose functions a suite may name: those of active plugins."""
+        return frozenset(plugin.brings for plugin in self.plugins if plugin.brings)
+
     def names(self, kind: Kind) -> list[str]:
         """Names of one kind, sorted."""
         return sorted(self._by_kind[kind])

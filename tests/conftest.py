@@ -29,7 +29,7 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-TOGETHER = ("tests/plugins/", "tests/e2e/", "tests/core/page/test_page_in_browser.py", "tests/core/docs/")
+TOGETHER = ("tests/plugins/", "tests/e2e/", "tests/core/page/test_page_in_browser.py", "tests/core/docs/test_site.py")
 """Files whose tests share what is slow to make: trained networks, runs of suites, a browser."""
 
 

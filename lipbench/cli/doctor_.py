@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lipbench import __version__
-from lipbench.cli.options import plugin_options, read_plugin_options, results_option
+from lipbench.cli.options import open_registry, plugin_options, results_option
 
 if TYPE_CHECKING:
     from lipbench.registry import Registry
@@ -26,9 +26,8 @@ def command(results: Path, **chosen: Any) -> None:
     Exits 1 where something is broken. A warning is worth a look and leaves the exit code alone.
     """
     from lipbench.cli.troubles import troubles
-    from lipbench.registry import load_registry
 
-    registry = load_registry(read_plugin_options(**chosen))
+    registry = open_registry(**chosen)
     _machine(registry)
     broken, threads = _plugins(registry)
     warnings = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lipbench.cli.options import place_options, plugin_options, read_place_options, read_plugin_options, results_option
+from lipbench.cli.options import open_registry, place_options, plugin_options, read_place_options, results_option
 from lipbench.contract.components import KINDS
 from lipbench.contract.errors import UsageError
 from lipbench.files import canonical
@@ -48,12 +48,11 @@ def command(
 ) -> None:
     """CELL is the id of a recorded cell, or of one that `lipbench plan --json` shows; a unique beginning is enough."""
     from lipbench.execution.runner import identity
-    from lipbench.registry import load_registry
     from lipbench.results.store import read_records
     from lipbench.suite.load import load_suite
     from lipbench.suite.plan import make_plan
 
-    registry = load_registry(read_plugin_options(**chosen))
+    registry = open_registry(**chosen)
     loaded = load_suite(suite, profile, settings)
     plan = make_plan(loaded, registry, read_place_options(registry, executor, device, address))
     place = {"device": plan.device, "threads": plan.limits.threads}

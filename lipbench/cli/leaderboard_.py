@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lipbench.cli.options import plugin_options, read_plugin_options
+from lipbench.cli.options import open_plugins, plugin_options
 
 
 @click.command()
@@ -56,10 +56,9 @@ def command(
     from lipbench.leaderboard.board import make_board
     from lipbench.leaderboard.formats import find_format
     from lipbench.leaderboard.render import terminal
-    from lipbench.plugins import load_plugins
     from lipbench.results.folders import suite_folders
 
-    plugins = load_plugins(read_plugin_options(**chosen))
+    plugins = open_plugins(**chosen)
     render = find_format(form, plugins)
     folders = suite_folders(results, wanted)
     if files or check:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lipbench.cli.options import plugin_options, read_plugin_options
+from lipbench.cli.options import open_registry, plugin_options
 from lipbench.contract.components import KINDS, Kind
 
 _WHAT: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
@@ -20,9 +20,7 @@ _WHAT: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 @plugin_options
 def command(what: str | None, as_json: bool, **chosen: Any) -> None:
     """Without an argument, everything. No component is imported."""
-    from lipbench.registry import load_registry
-
-    registry = load_registry(read_plugin_options(**chosen))
+    registry = open_registry(**chosen)
     if what in (None, *_WHAT):
         for words, kind in _WHAT.items():
             if what in (None, words):

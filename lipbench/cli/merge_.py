@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from lipbench.cli.options import plugin_options, read_plugin_options
+from lipbench.cli.options import open_plugins, plugin_options
 
 if TYPE_CHECKING:
     from lipbench.results.merge_records import Conflict
@@ -37,7 +37,6 @@ def command(out: Path, sources: tuple[Path, ...], keep: Literal["newest", "first
     """
     from lipbench.files import write_atomic
     from lipbench.leaderboard.board import make_board, render
-    from lipbench.plugins import load_plugins
     from lipbench.results.merge import merge
 
     merged = merge(out, sources, keep)
@@ -51,7 +50,7 @@ def command(out: Path, sources: tuple[Path, ...], keep: Literal["newest", "first
             f"{len(conflicts)} conflicts, nothing was written; say which values count by --keep newest or first", err=True
         )
         sys.exit(1)
-    plugins = load_plugins(read_plugin_options(**chosen))
+    plugins = open_plugins(**chosen)
     for suite in merged:
         write_atomic(out / suite.suite / "leaderboard.md", render([make_board(out / suite.suite, plugins)], "md"))
         count = len(suite.folders)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lipbench.contract.components import KINDS, Kind
+from lipbench.scaffold.make import PARTS, Part, make_plugin
 
 
 @click.command()
@@ -16,14 +16,13 @@ from lipbench.contract.components import KINDS, Kind
     "--kind",
     "kinds",
     multiple=True,
-    type=click.Choice(KINDS),
-    help="Kinds of components, repeated for several; default: one of each. A method brings a task, a task a metric.",
+    type=click.Choice(PARTS),
+    help="What the package declares, repeated for several; default: a component of each kind. "
+    "A dataset, a task and a metric come along, so that its suite runs.",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the package; default: lipbench-NAME here.")
-def command(name: str, kinds: tuple[Kind, ...], output: Path | None) -> None:
+def command(name: str, kinds: tuple[Part, ...], output: Path | None) -> None:
     """NAME is lower-case letters, digits and _, such as my_net."""
-    from lipbench.scaffold.make import make_plugin
-
     folder = output or Path(f"lipbench-{name.replace('_', '-')}")
     for path in make_plugin(name, folder, kinds):
         click.echo(path)

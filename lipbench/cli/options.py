@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lipbench.contract.errors import LipbenchError, PluginError, UsageError
-from lipbench.plugins import PluginOptions
+from lipbench.plugins import PluginInfo, PluginOptions, load_plugins
 
 if TYPE_CHECKING:
     from lipbench.execution.artifacts import Artifacts
@@ -101,6 +101,28 @@ def read_plugin_options(plugins: tuple[str, ...], blocked: tuple[str, ...], no_p
             raise UsageError(f"-p {item}: write -p no:NAME to block a plugin")
     places = tuple(str(Path(p).resolve()) if p.endswith(".py") else p for p in plugins)
     return PluginOptions(extra=places, blocked=tuple(b[3:] for b in blocked), autoload=not no_plugins)
+
+
+def open_plugins(**chosen: Any) -> list[PluginInfo]:
+    """Load the plugins that the command line allows, and name on stderr what `--plugin` named but declares nothing.
+
+    Raises:
+        UsageError: See `read_plugin_options` and `load_plugins`.
+        PluginError: One that was asked for by `--plugin` is broken.
+    """
+    options = read_plugin_options(**chosen)
+    found = load_plugins(options)
+    for info in found:
+        if info.distribution in options.extra and not info.declares:
+            click.echo(f"--plugin {info.distribution}: it declares nothing; a suite can name its functions", err=True)
+    return found
+
+
+def open_registry(**chosen: Any) -> Registry:
+    """The registry of `open_plugins`."""
+    from lipbench.registry import Registry
+
+    return Registry(open_plugins(**chosen))
 
 
 def read_place_options(registry: Registry, executor: str, device: str, address: str | None) -> str:

@@ -12,11 +12,11 @@ import click
 
 from lipbench.cli.options import (
     artifacts_option,
+    open_registry,
     place_options,
     plugin_options,
     read_artifacts_option,
     read_place_options,
-    read_plugin_options,
     results_option,
     suite_options,
     workers_option,
@@ -52,12 +52,11 @@ def command(
     """Nothing is computed and nothing is written."""
     from lipbench.execution.runner import missing_cells
     from lipbench.execution.work import to_make
-    from lipbench.registry import load_registry
     from lipbench.results.store import read_history
     from lipbench.suite.load import load_suite
     from lipbench.suite.plan import make_plan
 
-    registry = load_registry(read_plugin_options(**chosen))
+    registry = open_registry(**chosen)
     found = read_artifacts_option(artifacts, results)
     kind = read_place_options(registry, executor, device, address)
     for file in suites:

@@ -15,6 +15,7 @@ import click
 
 from lipbench.cli.options import (
     artifacts_option,
+    open_registry,
     place_options,
     plugin_options,
     read_artifacts_option,
@@ -92,11 +93,9 @@ def command(
     """
     from lipbench.cli.interrupts import Interrupts, Patience
     from lipbench.execution.runner import RunOptions, run_suite
-    from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
 
-    plugins = read_plugin_options(**chosen)
-    registry = load_registry(plugins)
+    plugins, registry = read_plugin_options(**chosen), open_registry(**chosen)
     interrupts = Interrupts()
     options = RunOptions(
         results=results, artifacts=artifacts, plugins=plugins, executor=executor, address=address, device=device, workers=workers,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lipbench.cli.options import plugin_options, read_plugin_options
+from lipbench.cli.options import open_registry, plugin_options
 from lipbench.contract.components import KINDS
 from lipbench.contract.errors import UsageError, did_you_mean
 
@@ -20,9 +20,8 @@ from lipbench.contract.errors import UsageError, did_you_mean
 def command(name: str, as_json: bool, **chosen: Any) -> None:
     """NAME is a component of any kind, or distribution:name."""
     from lipbench.fingerprint import module_file
-    from lipbench.registry import load_registry
 
-    registry = load_registry(read_plugin_options(**chosen))
+    registry = open_registry(**chosen)
     bare = name.rpartition(":")[2]
     found = [(kind, registry.get(kind, name)) for kind in KINDS if bare in registry.names(kind)]
     if not found:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lipbench.cli.options import plugin_options, read_plugin_options, suite_options
+from lipbench.cli.options import open_registry, plugin_options, suite_options
 
 
 @click.command()
@@ -23,11 +23,10 @@ def command(
     What a profile reads from local files need not be there, unless it is the one that was named.
     """
     from lipbench.contract.errors import LipbenchError
-    from lipbench.registry import load_registry
     from lipbench.suite.load import load_suite
     from lipbench.suite.plan import make_plan
 
-    registry = load_registry(read_plugin_options(**chosen))
+    registry = open_registry(**chosen)
     wrong = 0
     for file in suites:
         waiting: list[str | None] = [profile]

@@ -71,8 +71,8 @@ def in_words(error: BaseException) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The closest known word as a question, or the known words where none is close.
 
-    >>> did_you_mean("lin_search", ["line_search", "product"])
-    "did you mean 'line_search'?"
+    >>> did_you_mean("meen", ["mean", "largest"])
+    "did you mean 'mean'?"
     """
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)

@@ -59,10 +59,11 @@ def factories_of(payload: Any) -> frozenset[str]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, Mapping):
-            waiting += part.values()
             factory = part.get("factory")
             if isinstance(factory, str) and "params" in part:
-                found.add(factory)
+                found.add(factory)  # and no further: parameters are what the suite says, which may look like a component
+            else:
+                waiting += part.values()
         elif isinstance(part, (list, tuple)):
             waiting += part
     return frozenset(found)

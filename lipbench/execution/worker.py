@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lipbench.plugins import import_place
+from lipbench.plugins import bring_installed, import_place
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -31,6 +31,7 @@ class Worker:
         from lipbench.execution.surroundings import Surroundings
 
         _threads(cpus)
+        bring_installed()
         for place in places:
             import_place(place)
         self.artifacts, self.device, self._kept = artifacts_at(artifacts), device, Kept()

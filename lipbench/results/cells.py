@@ -74,10 +74,11 @@ def _reader() -> Callable[[bytes], Any]:
     known: dict[bytes, Any] = {}
     texts: dict[str, str] = {}
 
-    def new(raw: bytes) -> Any:
-        thing = known[raw] = msgspec.json.decode(raw)
-        if not isinstance(thing, dict):
+    def new(raw: bytes, of: type) -> Any:
+        thing = msgspec.json.decode(raw)
+        if not isinstance(thing, dict) or not all(isinstance(value, of) for value in thing.values()):
             raise ValueError
+        known[raw] = thing
         return thing
 
     def read(line: bytes) -> Any:
@@ -90,7 +91,7 @@ def _reader() -> Callable[[bytes], Any]:
             return cell
         # A view of the line would keep all of it.
         params, uses = bytes(cell.params), bytes(cell.uses)
-        cell.params, cell.uses = known.get(params) or new(params), known.get(uses) or new(uses)
+        cell.params, cell.uses = known.get(params) or new(params, dict), known.get(uses) or new(uses, str)
         cell.unit, cell.group = texts.setdefault(cell.unit, cell.unit), texts.setdefault(cell.group, cell.group)
         cell.run = texts.setdefault(cell.run, cell.run)
         if cell.value is None and cell.status == "ok":

@@ -58,7 +58,8 @@ def _checker() -> Any:
 
     known = {
         **dict.fromkeys(("cell", "suite", "task", "metric"), text),
-        **dict.fromkeys(("roles", "params", "uses", "code", "data"), thing(True)),
+        **dict.fromkeys(("roles", "uses", "code", "data"), core.dict_schema(text, text)),
+        "params": core.dict_schema(text, thing(True)),
         "seed": whole,
         "run": text,
         "status": core.literal_schema(["ok", "failed", "timeout"]),

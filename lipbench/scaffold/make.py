@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from lipbench import __version__
 from lipbench.contract.components import KINDS, Kind
@@ -16,34 +17,41 @@ from lipbench.contract.version import API_VERSION
 from lipbench.files import write_atomic
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
-_NEEDS: Mapping[Kind, tuple[Kind, ...]] = {"method": ("task", "metric"), "task": ("metric",)}
-"""A method is used by a task alone, and a task without a metric measures nothing."""
-_WHAT: Mapping[Kind, tuple[str, str]] = {
-    "dataset": ("Points", "noisy points on a circle"),
-    "model": ("HiddenLayer", "one hidden layer with random weights"),
-    "method": ("Distance", "distance of order 1 or 2"),
-    "task": ("Spread", "how far outputs spread"),
-    "metric": ("MeanDistance", "mean distance from the mean"),
+Part = Literal[Kind, "format", "executor"]
+PARTS: tuple[Part, ...] = (*KINDS, "format", "executor")
+"""What a package may declare."""
+_SUITE: frozenset[Part] = frozenset({"dataset", "task", "metric"})
+"""What a suite cannot do without; so a package has it in any case, and its suite runs wherever lipbench does."""
+_WHAT: Mapping[Part, tuple[str, str, str]] = {
+    "dataset": ("data", "Points", "noisy points on a circle"),
+    "model": ("net", "HiddenLayer", "one hidden layer with random weights"),
+    "method": ("distance", "Distance", "distance of order 1 or 2"),
+    "task": ("task", "Spread", "how far rows spread"),
+    "metric": ("metric", "MeanDistance", "mean distance from the mean"),
+    "format": ("table", "render", "tables with tabs between columns"),
+    "executor": ("executor", "OneByOne", "works one after another on this machine"),
 }
-"""Class and summary of the component of each kind."""
-_SUFFIX: Mapping[Kind, str] = {"dataset": "data", "model": "net", "method": "distance", "task": "task", "metric": "metric"}
+"""End of the name of each part, its class or function, and its summary."""
+_HOOKS: Mapping[Part, tuple[str, str]] = {
+    "format": ("lipbench_formats", "Format"),
+    "executor": ("lipbench_executors", "ExecutorDeclaration"),
+}
+"""Hook and declaration of what is no component."""
 
 
-def kinds_for(asked: Iterable[Kind]) -> tuple[Kind, ...]:
-    """The asked kinds and those that they need, all where none is asked, in the order of `KINDS`."""
-    chosen = set(asked) or set(KINDS)
-    for kind in tuple(chosen):
-        chosen.update(_NEEDS.get(kind, ()))
-    return tuple(kind for kind in KINDS if kind in chosen)
+def parts_for(asked: Collection[Part]) -> tuple[Part, ...]:
+    """The asked parts and those that their suite needs, a component of each kind where none is asked, in the order of `PARTS`."""
+    chosen = {*(asked or KINDS), *_SUITE}
+    return tuple(part for part in PARTS if part in chosen)
 
 
-def make_plugin(name: str, folder: Path, asked: Iterable[Kind] = ()) -> list[Path]:
-    """Write the files of a package for one component of each kind.
+def make_plugin(name: str, folder: Path, asked: Collection[Part] = ()) -> list[Path]:
+    """Write the files of a package with one of each part.
 
     Args:
         name: Of the plugin; its package is `lipbench_NAME`.
         folder: Where the package goes; must not exist, or be empty.
-        asked: Kinds of components; none for all.
+        asked: Kinds of components, `format`, `executor`; none for a component of each kind.
 
     Returns:
         The files, in order.
@@ -56,7 +64,7 @@ def make_plugin(name: str, folder: Path, asked: Iterable[Kind] = ()) -> list[Pat
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise LipbenchError(f"{folder} is there already; choose another --output, or remove it")
     written = []
-    for place, text in _texts(name, kinds_for(asked)).items():
+    for place, text in _texts(name, parts_for(asked)).items():
         path = folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
@@ -64,36 +72,34 @@ def make_plugin(name: str, folder: Path, asked: Iterable[Kind] = ()) -> list[Pat
     return written
 
 
-def _texts(name: str, kinds: tuple[Kind, ...]) -> dict[str, str]:
+def _texts(name: str, parts: tuple[Part, ...]) -> dict[str, str]:
     package = f"lipbench_{name}"
     words = {
+        "DECLARATIONS": "\n".join(_declaration(part) for part in parts if part not in _HOOKS),
+        "IMPORTS": ", ".join(sorted(["Component", *(_HOOKS[part][1] for part in parts if part in _HOOKS)])) + ", hookimpl",
         "NAME": name,
         "PKG": package,
         "DIST": package.replace("_", "-"),
         "VERSION": __version__,
         "API": str(API_VERSION),
-        "WHAT": _listed([f"a {kind}" for kind in kinds]),
-        "DECLARATIONS": "\n".join(_declaration(kind, "task" in kinds) for kind in kinds),
-        **_of_task("method" in kinds),
+        "WHAT": _listed([f"an {part}" if part == "executor" else f"a {part}" for part in parts]),
+        "OPTIONS": f" --executor {name}_executor" if "executor" in parts else "",
+        **_of_task(parts),
     }
-    code = {kind: f"package/{kind}.py.in" for kind in kinds}
-    if "task" in kinds:
-        code["evidence"] = "package/evidence.py.in"  # type: ignore[index]
-    elif "metric" in kinds:
-        code["metric"] = "package/metric_of_lipschitz.py.in"
+    modules = [*parts, "evidence", "plugin"]
     template = {
         "README.md": "README.md.in",
         "pyproject.toml": "pyproject.toml.in",
         ".gitignore": "gitignore.in",
         ".github/workflows/ci.yml": "ci.yml.in",
-        f"src/{package}/plugin.py": "package/plugin.py.in",
-        **{f"src/{package}/{module}.py": source for module, source in code.items()},
+        **{f"src/{package}/{module}.py": f"package/{module}.py.in" for module in modules},
+        **{f"tests/test_{part}.py": f"tests/test_{part}.py.in" for part in parts},
     }
     made = {place: _filled(_template(source), words) for place, source in template.items()}
+    made[f"src/{package}/plugin.py"] += "".join(_filled(_hook(part), words) for part in parts if part in _HOOKS)
     made[f"src/{package}/__init__.py"] = f'"""A plugin of lipbench with {words["WHAT"]}."""\n'
     made[f"src/{package}/py.typed"] = ""
-    made[f"suites/{name}.yaml"] = _suite(name, kinds)
-    made["tests/test_conformance.py"] = _filled(_tests(kinds), words)
+    made[f"suites/{name}.yaml"] = _suite(name, parts)
     return dict(sorted(made.items()))
 
 
@@ -113,103 +119,60 @@ def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _declaration(kind: Kind, own_task: bool) -> str:
-    cls, summary = _WHAT[kind] if kind != "metric" or own_task else ("Slope", "slope in one direction")
+def _declaration(part: Part) -> str:
+    suffix, name, summary = _WHAT[part]
+    first = "" if part in _HOOKS else f'        kind="{part}",\n'
     return (
-        f'    yield Component(\n        kind="{kind}",\n        name="@NAME@_{_SUFFIX[kind]}",\n'
-        f'        factory="@PKG@.{kind}:{cls}",\n        summary="{summary}",\n    )'
+        f'    yield {_HOOKS[part][1] if part in _HOOKS else "Component"}(\n{first}        name="@NAME@_{suffix}",\n'
+        f'        factory="@PKG@.{part}:{name}",\n        summary="{summary}",\n    )'
     )
 
 
-def _of_task(with_method: bool) -> dict[str, str]:
-    """How the task measures distances: by a method that fills a role, or by itself."""
-    if with_method:
-        return {
-            "IMPORT_METHOD": "from @PKG@.method import Distance\n",
-            "ROLE": "distance: Distance, ",
-            "DISTANCES": "distance.between(outputs, centre)",
-        }
-    return {"IMPORT_METHOD": "", "ROLE": "", "DISTANCES": "np.linalg.norm(outputs - centre, axis=1)"}
+def _hook(part: Part) -> str:
+    """A hook that declares what is no component."""
+    hook, kind = _HOOKS[part]
+    return f'\n\n@hookimpl\ndef {hook}() -> Iterable[{kind}]:\n    """The {part} of this plugin."""\n{_declaration(part)}\n'
 
 
-def _suite(name: str, kinds: tuple[Kind, ...]) -> str:
-    own = "task" in kinds
-    network = (
-        f"[{name}_net, {{use: {name}_net, width: 32, as: wide}}]"
-        if "model" in kinds
-        else "{use: random_relu, sizes: [2, 8, 2]}"
-    )
-    plain = "{use: uniform_noise, shape: [2], low: -1, high: 1, integers: false, count: 64, as: square}"
-    lines = [
-        "lipbench: 1",
-        f"suite: {name}",
-        f"task: {name}_task" if own else "task: {use: lipschitz, count: 16, points: 16}",
-        "matrix:",
-        f"  network: {network}",
-        f"  data: {f'{name}_data' if 'dataset' in kinds else plain}",
-        *([f"  distance: [{name}_distance, {{use: {name}_distance, order: 1, as: manhattan}}]"] if "method" in kinds else []),
-        f"metrics: [{', '.join([*([] if own else ['random_pairs', 'spectral_product']), *([f'{name}_metric'] if 'metric' in kinds else [])])}]",
-        "seeds: 3",
+def _of_task(parts: tuple[Part, ...]) -> dict[str, str]:
+    """What hangs on the roles of the task: a dataset, and a network and a distance where the package has them."""
+    network, distance = "model" in parts, "method" in parts
+    roles, filled = ["data: Dataset"], ['"data": {"use": "@NAME@_data", "count": 16}']
+    body = [
+        '"""Take the test rows as they are."""',
+        'rows = data.split("test", ctx).inputs.reshape(-1, math.prod(data.spec().shape))',
     ]
-    return "\n".join(lines) + "\n"
+    if network:
+        roles.insert(0, "network: Network")
+        filled.insert(0, '"network": "@NAME@_net"')
+        body = [
+            '"""Send the test rows through the network, some at a time."""',
+            'inputs = torch.from_numpy(data.split("test", ctx).inputs)',
+            "with torch.inference_mode():",
+            "    rows = torch.cat([network.module(part) for part in inputs.split(ctx.batch(256))]).numpy()",
+        ]
+    if distance:
+        roles.append("distance: Distance")
+        filled.append('"distance": "@NAME@_distance"')
+    return {
+        "IMPORT_MATH": "" if network else "import math\n\n",
+        "IMPORT_TORCH": "import torch\n" if network else "",
+        "IMPORT_NETWORK": "Network, " if network else "",
+        "IMPORT_METHOD": "from @PKG@.method import Distance\n" if distance else "",
+        "ROWS": "the outputs of a network on a dataset" if network else "the rows of a dataset",
+        "FITS": '    fits = {"network": "data"}\n' if network else "",
+        "ROLES": "".join(f"        {role},\n" for role in roles),
+        "FILLED": "".join(f"        {role},\n" for role in filled),
+        "BODY": "".join(f"        {line}\n" for line in body),
+        "DISTANCES": "distance.between(rows, centre)" if distance else "np.linalg.norm(rows - centre, axis=1)",
+    }
 
 
-def _tests(kinds: tuple[Kind, ...]) -> str:
-    """Tests by the conformance kit."""
-    own = "task" in kinds
-    network, data = "@NAME@_net" if "model" in kinds else "", "@NAME@_data" if "dataset" in kinds else ""
-    data_use = f'{{"use": "{data}", "count": 16}}' if data else (
-        '{"use": "uniform_noise", "shape": [2], "low": -1, "high": 1, "integers": False, "count": 16}'
-    )  # fmt: skip
-    network_use = f'"{network}"' if network else '{"use": "random_relu", "sizes": [2, 8, 2]}'
-    roles = [
-        f'"network": {network_use}',
-        f'"data": {data_use}',
-        *(['"distance": "@NAME@_distance"'] if "method" in kinds else []),
-    ]
-    tests: list[str] = []
-    imports: set[str] = set()
-    used: set[str] = set()
-    if "dataset" in kinds:
-        imports.add("check_dataset")
-        tests.append('def test_dataset() -> None:\n    check_dataset("@NAME@_data")\n')
-    if "model" in kinds:
-        imports.add("check_model")
-        source = "Points(count=16)" if data else "UniformNoise(shape=[2], low=-1, high=1, integers=False, count=16)"
-        used.add("from @PKG@.dataset import Points" if data else "from lipbench_basics.datasets.noise import UniformNoise")
-        tests.append(f'def test_model() -> None:\n    data = {source}\n    check_model("@NAME@_net", data=data)\n')
-    if "method" in kinds:
-        imports.add("check_method")
-        used.add("import numpy as np")
-        tests.append(
-            "def test_method() -> None:\n    rows = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)\n"
-            '    check_method(\n        "@NAME@_distance",\n        inputs=lambda: rows.copy(),\n'
-            "        call=lambda method, given, ctx: method.between(given, given[0]),\n    )\n"
-        )
-    listed = "".join(f"    {role},\n" for role in roles)
-    if own:
-        imports |= {"check_task", "check_metric"}
-        used |= {"import numpy as np", "from @PKG@.evidence import Outputs"}
-        tests.append('def test_task() -> None:\n    check_task("@NAME@_task", roles=ROLES, metrics=["@NAME@_metric"])\n')
-        tests.append(
-            "def test_metric() -> None:\n    check_metric(\n"
-            '        "@NAME@_metric",\n        evidence=lambda: Outputs(np.linspace(0.5, 1.0, 9, dtype=np.float32)),\n'
-            "        better=lambda: Outputs(np.linspace(1.0, 2.0, 9, dtype=np.float32)),\n"
-            '        unit="output",\n        invariances={"permutation": None, "scaling": 1},\n    )\n'
-        )
-    elif "metric" in kinds:
-        imports |= {"check_metric", "make_evidence"}
-        tests.append(
-            "def test_metric() -> None:\n"
-            '    metric, few = "@NAME@_metric", {"count": 8, "points": 8}\n'
-            '    evidence = make_evidence("lipschitz", roles=ROLES, metric=metric, params=few)\n'
-            "    check_metric(metric, evidence=lambda: evidence)\n"
-        )
-    constant = f"ROLES = {{\n{listed}}}\n\n\n" if "metric" in kinds else ""
-    imports_ = f"from lipbench.testing import {', '.join(sorted(imports))}"
-    own_lines = sorted(line for line in used if "@PKG@" in line)
-    others = sorted([*(used - set(own_lines)), imports_], key=lambda line: (line.startswith("from"), line))
-    blocks = ["\n".join(block) for block in (others, own_lines) if block]
-    head = '"""The components keep the contract of their kinds."""\n\nfrom __future__ import annotations\n\n'
-    blank = "\n\n" if constant else "\n\n\n"
-    return head + "\n\n".join(blocks) + blank + constant + "\n\n".join(tests)
+def _suite(name: str, parts: tuple[Part, ...]) -> str:
+    lines = ["lipbench: 1", f"suite: {name}", f"task: {name}_task", "matrix:"]
+    if "model" in parts:
+        lines.append(f"  network: [{name}_net, {{use: {name}_net, width: 32, as: wide}}]")
+    lines.append(f"  data: [{name}_data, {{use: {name}_data, noise: 0.2, as: noisy}}]")
+    if "method" in parts:
+        lines.append(f"  distance: [{name}_distance, {{use: {name}_distance, order: 1, as: manhattan}}]")
+    return "\n".join([*lines, f"metrics: [{name}_metric]", "seeds: 3"]) + "\n"

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from lipbench.contract.components import Kind
 from lipbench.contract.errors import PluginError, did_you_mean
+from lipbench.contract.functions import FORMAT, is_brought, refusal
 from lipbench.files import canonical
 from lipbench.registry import Registered, Registry
 from lipbench.suite.yamltree import Node
@@ -79,7 +80,7 @@ class Resolver:
         except PluginError as error:
             place = [*path, "use"] if isinstance(raw, dict) else path
             raise self.tree.error(str(error), place) from error
-        check(facts["schema"], given, f"{kind} {name!r}", self.tree, path)
+        check(facts["schema"], given, f"{kind} {name!r}", self.tree, path, self.registry.modules)
         return Use(
             kind=kind,
             name=entry.component.name,
@@ -112,8 +113,23 @@ def defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {k: p["default"] for k, p in schema.get("properties", {}).items() if "default" in p}
 
 
-def check(schema: Mapping[str, Any], given: Mapping[str, Any], who: str, tree: Node, path: Sequence[str | int]) -> None:
+def check(
+    schema: Mapping[str, Any],
+    given: Mapping[str, Any],
+    who: str,
+    tree: Node,
+    path: Sequence[str | int],
+    modules: Collection[str] = (),
+) -> None:
     """Check given parameters against a constructor's schema.
+
+    Args:
+        schema: Of the constructor.
+        given: The parameters.
+        who: What messages call the component.
+        tree: The suite, for the line of a fault.
+        path: Where in it the component stands.
+        modules: Modules and packages whose functions may be named.
 
     Raises:
         SuiteError: The first fault, at its line.
@@ -128,7 +144,7 @@ def check(schema: Mapping[str, Any], given: Mapping[str, Any], who: str, tree: N
             kind = known[name].get("type", "value")
             raise tree.error(f"{who} needs parameter {name!r} ({kind}); write {name}: ...", path)
     if given:
-        _check_values(schema, given, who, tree, path)
+        _check_values(schema, given, who, tree, path, modules)
     for name, value in given.items():
         try:
             canonical(value)
@@ -136,10 +152,20 @@ def check(schema: Mapping[str, Any], given: Mapping[str, Any], who: str, tree: N
             raise tree.error(f"{who}, parameter {name!r}: must be finite, found {value!r}", [*path, name]) from error
 
 
-def _check_values(schema: Mapping[str, Any], given: Mapping[str, Any], who: str, tree: Node, path: Sequence[str | int]) -> None:
-    from jsonschema import Draft202012Validator
+def _check_values(
+    schema: Mapping[str, Any],
+    given: Mapping[str, Any],
+    who: str,
+    tree: Node,
+    path: Sequence[str | int],
+    modules: Collection[str],
+) -> None:
+    from jsonschema import Draft202012Validator, FormatChecker
 
-    faults = sorted(Draft202012Validator(schema).iter_errors(given), key=lambda e: list(map(str, e.absolute_path)))
+    formats = FormatChecker(formats=())
+    formats.checks(FORMAT)(lambda text: not isinstance(text, str) or is_brought(text.partition(":")[0], modules))
+    validator = Draft202012Validator(schema, format_checker=formats)
+    faults = sorted(validator.iter_errors(given), key=lambda e: list(map(str, e.absolute_path)))
     if faults:
         fault = faults[0]
         name = ".".join(str(p) for p in fault.absolute_path)
@@ -161,7 +187,12 @@ _WORDS = {
 
 def explain(fault: Any) -> str:
     """A fault of jsonschema in a sentence: what must stand there and what does."""
+    if fault.validator == "format":
+        return refusal(fault.instance)
     if fault.validator in ("anyOf", "oneOf"):
+        refused = next((f for f in fault.context if f.validator == "format"), None)
+        if refused is not None:
+            return refusal(refused.instance)
         wanted = " or ".join(dict.fromkeys(_wanted(s) for s in fault.validator_value))
     elif fault.validator in _WORDS:
         value = fault.validator_value

@@ -179,7 +179,7 @@ def _assign(node: Node, steps: list[str], leaf: Node, source: str) -> Node:
         items = list(node.value)
         items[int(head)] = _assign(items[int(head)], rest, leaf, source)
         return Node(items, node.source, node.line)
-    # A bare name may get parameters: `--set task.count=64` where the suite says `task: lipschitz`.
+    # A bare name may get parameters: `--set task.count=64` where the suite says `task: NAME`.
     named = {"use": node} if isinstance(node.value, str) else {}
     mapping = node.value if isinstance(node.value, dict) else named
     child = mapping.get(head, Node({}, source, None))

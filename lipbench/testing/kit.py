@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
 
-from lipbench.contract.components import Component, Kind
+from lipbench.contract.components import Component, Dataset, Kind
 from lipbench.contract.context import Context
 from lipbench.contract.errors import LipbenchError, did_you_mean, in_words
 from lipbench.plugins import PluginOptions
 from lipbench.registry import Registry, load_registry
 from lipbench.signature import instantiate
+from lipbench.suite.uses import Resolver
+from lipbench.suite.yamltree import parse_yaml
 
 
 class ConformanceError(AssertionError):
@@ -175,6 +178,20 @@ def find(kind: Kind, component: type | str, plugin: str | None) -> tuple[type, C
     registry = registry_with(plugin)
     entry = registry.get(kind, component)
     return registry.load(entry), entry.component
+
+
+def dataset_of(data: Dataset | str | Mapping[str, Any], plugin: str | None) -> Dataset:
+    """A dataset as it is, or one that is written as in a suite.
+
+    Raises:
+        SuiteError: There is none of this name, or a parameter is wrong.
+    """
+    if isinstance(data, Dataset):
+        return data
+    registry = registry_with(plugin)
+    use = Resolver(registry, parse_yaml(json.dumps(data), "data")).use("dataset", data, ())
+    made: Dataset = instantiate(registry.load(use.entry), dict(use.params))
+    return made
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from lipbench.contract.components import Dataset, Model, Network
 from lipbench.execution.artifacts import Artifacts
 from lipbench.testing.arrays import copied, different
 from lipbench.testing.common import COMMON
-from lipbench.testing.kit import Checks, Conformance, DoesNotApply, Subject, find, global_seed
+from lipbench.testing.kit import Checks, Conformance, DoesNotApply, Subject, dataset_of, find, global_seed
 
 Probe = Callable[[Any, torch.Tensor], torch.Tensor]
 ROWS = 8
@@ -230,7 +230,7 @@ CHECKS: Checks[ModelSubject] = Checks(
 def check_model(
     component: type[Model] | str,
     *,
-    data: Dataset,
+    data: Dataset | str | Mapping[str, Any],
     params: Mapping[str, Any] | None = None,
     plugin: str | None = None,
     probe: Probe | None = None,
@@ -240,7 +240,8 @@ def check_model(
 
     Args:
         component: Its name, or its class.
-        data: What it is built for, and fitted on where it learns; a small one makes the check fast.
+        data: What it is built for, and fitted on where it learns: a dataset, or as in a suite `NAME` or
+            `{"use": NAME, PARAMETER: VALUE}`. A small one makes the check fast.
         params: Parameters that its constructor gets.
         plugin: File or module of a plugin that is not installed.
         probe: For a model that is no `Network`: what it makes of (B, *shape) float32 inputs, (B, ...).
@@ -248,7 +249,10 @@ def check_model(
 
     Raises:
         ConformanceError: With a line for each fault.
+        SuiteError: There is no such dataset, or it has no such parameter.
     """
     cls, declared = find("model", component, plugin)
-    subject = ModelSubject(kind="model", cls=cls, declared=declared, params=params or {}, data=data, probe=probe)
+    subject = ModelSubject(
+        kind="model", cls=cls, declared=declared, params=params or {}, data=dataset_of(data, plugin), probe=probe
+    )
     return CHECKS.run(subject, waive or {})

@@ -42,7 +42,11 @@ _NETWORKS = {
     ),
     "torchvision": ("zoo:TorchVision", "a classifier of torchvision with weights from a local file", ("pretrained",)),
     "timm": ("zoo:Timm", "a classifier of timm with weights from a local file", ("pretrained",)),
-    "imported": ("imported:Imported", "your own network: a function of an importable module and a safetensors file", ()),
+    "imported": (
+        "imported:Imported",
+        "your own network: a function of a module that --plugin names, and a safetensors file",
+        (),
+    ),
 }
 
 _ATTACKS = {

@@ -89,8 +89,9 @@ def _packages(works: Iterable[Work]) -> set[str]:
 
 def _factories(payload: Any) -> Iterator[str]:
     if isinstance(payload, Mapping):
-        if isinstance(factory := payload.get("factory"), str):
-            yield factory
+        if isinstance(factory := payload.get("factory"), str) and "params" in payload:
+            yield factory  # and no further: parameters are what the suite says
+            return
         payload = list(payload.values())
     if isinstance(payload, (list, tuple)):
         for value in payload:

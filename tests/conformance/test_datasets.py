@@ -10,10 +10,14 @@ import pytest
 from lipbench.testing import check_dataset
 
 DATASETS = [
+    ("circle_annulus", {}),
+    ("circles", {}),
     ("digits", {}),
+    ("digits_pair", {}),
     ("gaussfield", {}),
     ("glyphs", {"size": 8, "train": 64, "test": 32}),
     ("natural_images", {}),
+    ("quadratic", {}),
     ("ood_tiny", {"train": 64, "test": 32}),
     ("texture_patches", {}),
     ("two_moons", {}),

@@ -9,6 +9,16 @@ DIGITS = {"use": "digits", "image": True, "test_fraction": 0.8}
 MLP = {"use": "mlp", "hidden": [16], "epochs": 1, "lr": 0.002}
 
 
+TASKS: dict[str, tuple[str, ...]] = {
+    "lipschitz": ("random_pairs", "line_search", "jacobian_norm", "regions", "schur", "spectral_product", "interval_jacobian"),
+    "linear_map_detection": ("auroc", "transfer_gap", "r2", "clean_false_alarm", "auroc_vs_noise", "svm_accuracy"),
+    "ood_detection": ("ood_auroc", "aupr", "fpr_at_tpr"),
+    "distribution_distance": ("axiom_violations",),
+    "locally_linear": ("planar_truth",),
+}
+"""Each task with the metrics that it is run with: they give a value for each seed, in any order and batch."""
+
+
 def test_lipschitz() -> None:
     check_task(
         "lipschitz",
@@ -16,7 +26,7 @@ def test_lipschitz() -> None:
             "network": {"use": "random_relu", "sizes": [2, 6, 2]},
             "data": {"use": "uniform_noise", "shape": [2], "low": -1, "high": 1, "integers": False, "count": 16},
         },
-        metrics=["random_pairs", "line_search", "jacobian_norm", "regions", "schur", "spectral_product", "interval_jacobian"],
+        metrics=TASKS["lipschitz"],
         params={"count": 6, "points": 6},
     )
 
@@ -28,7 +38,7 @@ def test_linear_map() -> None:
             "source": MLP, "target": {**MLP, "hidden": [12]}, "surrogate": {**MLP, "hidden": [8]}, "data": DIGITS,
             "attack": {"use": "fgsm", "eps": 0.125}, "map": "ridge_cv", "feature": "embedding",
         },
-        metrics=["auroc", "transfer_gap", "r2", "clean_false_alarm", "auroc_vs_noise", "svm_accuracy"],
+        metrics=TASKS["linear_map_detection"],
         waive={"evidence_documented": "two fields are described in the docstring of the class, together"},
     )  # fmt: skip
 
@@ -41,7 +51,7 @@ def test_ood() -> None:
             "out_dist": {"use": "ood_tiny", "of": "geo", "train": 64, "test": 32},
             "backbone": {"use": "diffusion_unet", "steps": 1, "channels": [4]}, "lift": "no_lift", "detector": "eps_mse",
         },
-        metrics=["ood_auroc", "aupr", "fpr_at_tpr"],
+        metrics=TASKS["ood_detection"],
         params={"images": 8},
         waive={"evidence_documented": "the string of loss_curve does not name its shape"},
     )  # fmt: skip
@@ -65,3 +75,23 @@ def test_ood_metrics() -> None:
     }
     for name, waive in {"ood_auroc": {}, "aupr": unreached, "fpr_at_tpr": {}}.items():
         check_metric(name, evidence=lambda: evidence, bounds=(0, 1), waive=waive)
+
+
+def test_distribution_distance() -> None:
+    roles = {"pair": {"use": "random_gaussians", "d": 3}, "distance": "gaussian_w2"}
+    check_task(
+        "distribution_distance",
+        roles=roles,
+        metrics=TASKS["distribution_distance"],
+        waive={"evidence_documented": "some fields are described in the docstring of the class"},
+    )
+
+
+def test_locally_linear() -> None:
+    roles = {"network": {"use": "local_oracle", "kind": "hexagon"}, "target": "no_target", "data": "circle_annulus"}
+    check_task(
+        "locally_linear",
+        roles=roles,
+        metrics=[{"use": "planar_truth", "of": "cells", "truth": 6}],
+        waive={"evidence_documented": "some fields are described in the docstring of the class"},
+    )

@@ -89,12 +89,16 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", [*WRONG, "missing", "infinite", "huge", "list", "half", "garbage", "bytes", "deep"])
+@pytest.mark.parametrize(
+    "name", [*WRONG, "parameters", "label", "missing", "infinite", "huge", "list", "half", "garbage", "bytes", "deep"]
+)
 def test_a_damaged_line_is_named(name: str, tmp_path: Path) -> None:
     path = write(tmp_path, make("a"), make("b"))
     good = path.read_bytes().splitlines(keepends=True)
     fields = json.loads(good[1])
     line: bytes = {
+        "parameters": json.dumps({**fields, "params": {"model": 5}}).encode(),
+        "label": json.dumps({**fields, "uses": {"model": 5}}).encode(),
         "missing": json.dumps({k: v for k, v in fields.items() if k != "uses"}).encode(),
         "infinite": json.dumps({**fields, "value": float("inf")}).encode(),
         "huge": good[1].replace(b"1.5", b"1e999").strip(),

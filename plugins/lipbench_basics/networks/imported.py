@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The user's own network from an importable module."""
+"""The user's own network from a function."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from lipbench.api import Context, DataSpec, InvalidInput, Network
+from lipbench.api import Context, DataSpec, FunctionName, InvalidInput, Network
 
 from .exported import find_weights
 from .layers import check_shapes, initial_weights
@@ -23,12 +21,12 @@ from .layers import check_shapes, initial_weights
 class Imported(Network):
     """A network that a function of an importable module makes, with weights from a safetensors file.
 
-    This runs the function, so name only code that you trust. Return an `nn.Sequential` whose last layer is an `nn.Linear`
+    The function must be one that an active plugin brings: of a file or module that `--plugin` names, or of the package of an
+    installed plugin. A suite that names any other is refused. Return an `nn.Sequential` whose last layer is an `nn.Linear`
     and estimators that read layers, and `layer: embedding`, apply too. Inputs arrive in the raw unit of the data.
 
     Args:
-        factory: `package.module:function`, a function or class that gives an `nn.Module`; it must be importable where
-            lipbench runs.
+        factory: `package.module:function`, a function or class that gives an `nn.Module`.
         weights: A safetensors file that holds every tensor of the state dict and no other; null to keep the weights that
             the function sets, with torch's own initialisers seeded by the suite.
         kwargs: Keyword arguments for the function.
@@ -37,7 +35,7 @@ class Imported(Network):
     def __init__(
         self,
         *,
-        factory: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")],
+        factory: FunctionName,
         weights: str | None = None,
         kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -61,25 +59,13 @@ class Imported(Network):
     def make(self, spec: DataSpec, ctx: Context) -> nn.Module:
         """Call the function, then load the weights, every key of them."""
         with initial_weights(ctx):
-            module = self._function()(**self.kwargs)
+            module = self.factory.load()(**self.kwargs)
         if not isinstance(module, nn.Module):
             raise InvalidInput(f"factory: {self.factory} gave a {type(module).__name__}, a torch.nn.Module is needed")
         if self.weights is not None:
             _load(module, find_weights(self.weights))
         check_shapes(module.float().eval(), spec, f"factory: {self.factory}")
         return module
-
-    def _function(self) -> Any:
-        place, _, name = self.factory.partition(":")
-        try:
-            found: Any = importlib.import_module(place)
-            for part in name.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
-            raise InvalidInput(f"factory: {self.factory} cannot be imported: {error}") from error
-        if not callable(found):
-            raise InvalidInput(f"factory: {self.factory} is a {type(found).__name__}, not a function or class")
-        return found
 
 
 def _load(module: nn.Module, file: Path) -> None:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Cli
+
+from lipbench.own_plugin import lipbench_formats
 
 SOURCE = """
 from lipbench.api import Format, hookimpl
@@ -49,6 +52,15 @@ def test_a_format_of_a_plugin(plugin: Path, results: Path, cli: Cli, toy: Path) 
     file = results / "board.txt"
     assert cli("leaderboard", results, "--format", "good", "--plugin", plugin, "--plugin", toy, "--output", file).code == 0
     assert file.read_text() == done.out
+
+
+@pytest.mark.parametrize("form", [form.name for form in lipbench_formats()])
+def test_a_damaged_record_is_one_line_in_every_format(form: str, results: Path, cli: Cli, toy: Path) -> None:
+    file = results / "toys" / "records.jsonl"
+    first, *rest = file.read_text().splitlines()
+    file.write_text("".join(f"{line}\n" for line in [json.dumps({**json.loads(first), "params": {"model": [1]}}), *rest]))
+    done = cli("leaderboard", results, "--format", form, "--plugin", toy)
+    assert (done.code, done.err) == (1, f"error: {file}:1: this line is no record; delete it and its cell runs again\n")
 
 
 @pytest.mark.parametrize(

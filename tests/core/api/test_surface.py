@@ -9,6 +9,7 @@ import pytest
 from surface import FILE, surface
 
 from lipbench import api
+from lipbench.contract.leaving import leaving
 
 HOW = (
     "the public surface of lipbench changed. Where that is meant: run `python tests/core/api/surface.py`, say it in "
@@ -42,6 +43,23 @@ def test_a_change_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_that_it_has_is_in_its_list() -> None:
     public = {
-        name for name, thing in vars(api).items() if not name.startswith(("_", "@")) and name not in ("annotations", "pluggy")
+        name
+        for name, thing in vars(api).items()
+        if not name.startswith(("_", "@")) and name not in ("annotations", "pluggy", "TYPE_CHECKING")
     }
     assert public == set(api.__all__)
+
+
+def test_a_name_that_leaves_works_for_one_more_version_and_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "__getattr__", leaving("lipbench.api", {"Number": (api.Value, "Value")}))
+    code = compile("from lipbench.api import Number", "plugin_of_somebody.py", "exec")
+    found: dict[str, object] = {}
+    with pytest.warns(DeprecationWarning, match="lipbench.api.Number leaves with version 2 of the API; write Value") as caught:
+        exec(code, found)  # noqa: S102
+    assert found["Number"] is api.Value
+    assert caught[0].filename == "plugin_of_somebody.py"
+
+
+def test_a_name_that_never_was_is_no_attribute() -> None:
+    with pytest.raises(ImportError, match="cannot import name 'Nmber'"):
+        exec("from lipbench.api import Nmber")  # noqa: S102

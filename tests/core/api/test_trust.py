@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Cli
 
@@ -151,3 +152,87 @@ def test_a_pickle_in_place_of_an_artifact(
     assert "Traceback" not in done.err
     assert "1 cells computed" in done.out or "1 failed" in done.out + done.err
     assert not marker.exists()
+
+
+PROBE = """
+from dataclasses import dataclass
+
+from lipbench.api import Component, Context, Dataset, Metric, Model, Task, Value, hookimpl
+
+
+@dataclass(frozen=True)
+class Seen:
+    rows: int
+
+
+def network():
+    from torch import nn
+
+    return nn.Linear(2, 2)
+
+
+class Read(Task):
+    fits = {"model": "data"}
+    shared = True
+
+    def evidence(self, model: Model, data: Dataset, ctx: Context) -> Seen:
+        return Seen(len(data.split("test", ctx).inputs))
+
+
+class Rows(Metric):
+    def compute(self, evidence: Seen, ctx: Context) -> Value:
+        return Value(value=float(evidence.rows), direction="none", unit="1")
+
+
+@hookimpl
+def lipbench_components():
+    yield Component(kind="task", name="read_all", factory=f"{__name__}:Read", summary="reads")
+    yield Component(kind="metric", name="rows", factory=f"{__name__}:Rows", summary="rows")
+"""
+HOSTILE_MODELS = {
+    "exported": "{{use: exported, path: {0}}}",
+    "cifar_network": "{{use: cifar_network, name: resnet18, outputs: 10, weights: {0}}}",
+    "imported weights": "{{use: imported, factory: 'hostile_probe:network', weights: {0}}}",
+    "relu_saved": "{{use: relu_saved, weights: {0}, layers: ['0']}}",
+    "pretrained_features": "{{use: pretrained_features, path: {0}}}",
+}
+HOSTILE_DATASETS = {
+    "npz": "{{use: npz, path: {0}.npz}}",
+    "cifar10": "{{use: cifar10, root: {1}}}",
+    "svhn": "{{use: svhn, root: {1}}}",
+    "image_folder": "{{use: image_folder, path: {1}/images, size: 8}}",
+    "mnist": "{{use: mnist, root: {1}}}",
+}
+
+
+def test_pickles_in_place_of_the_files_that_a_suite_names(marker: Path, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "hostile_probe.py").write_text(PROBE)
+    content, root = pickle.dumps(Trap(marker)), tmp_path / "data"
+    batches = [f"cifar-10-batches-py/{name}" for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
+    idx = [f"MNIST/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    for name in (*batches, *idx, "SVHN/train_32x32.mat", "SVHN/test_32x32.mat", "images/a.png", "images/b.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(content)
+    np.savez(tmp_path / "weights.pth.npz", x=np.array([Trap(marker)], dtype=object))
+    suites = []
+    sides = [
+        ("model", use, f"{{use: uniform_noise, shape: {[3, 32, 32] if name == 'cifar_network' else [2]}, count: 4}}")
+        for name, use in HOSTILE_MODELS.items()
+    ]
+    sides += [("data", use, "linear") for use in HOSTILE_DATASETS.values()]
+    for i, (role, use, other) in enumerate(sides):
+        hostile = use.format(weights, root)
+        model, data = (hostile, other) if role == "model" else (other, hostile)
+        text = f"lipbench: 1\nsuite: hostile_{i}\ntask: read_all\nmatrix: {{model: {model}, data: {data}}}\nmetrics: [rows]\n"
+        (tmp_path / f"{i}.yaml").write_text(text)
+        suites.append(tmp_path / f"{i}.yaml")
+    for file in suites:
+        cli("validate", file, "--plugin", tmp_path / "hostile_probe.py")
+    done = cli("run", *suites, "--plugin", tmp_path / "hostile_probe.py", "--results", tmp_path / "out", "--no-plots")
+    lines = [(tmp_path / "out" / f"hostile_{i}" / "records.jsonl").read_text() for i in range(len(suites))]
+    assert {json.loads(line)["status"] for line in lines} == {"failed"}, done.err
+    assert "Traceback" not in done.err
+    assert not marker.exists()
+    sys.modules.pop("hostile_probe", None)

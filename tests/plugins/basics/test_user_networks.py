@@ -7,6 +7,7 @@ import contextlib
 import copy
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,8 @@ from lipbench_basics.networks.imported import Imported
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lipbench.api import Context, DataSpec, InvalidInput
+from lipbench.api import Context, DataSpec, FunctionName, InvalidInput
+from lipbench.plugins import PluginOptions, load_plugins
 
 CTX = Context(scope="test")
 SPEC = DataSpec(shape=(3, 6, 6), low=0, high=1)
@@ -288,6 +290,7 @@ def test_programs_of_another_form_are_refused(program: Path, tmp_path: Path) -> 
 MODULE = """
 import torch
 from torch import nn
+from torch.nn import Linear
 
 def make(width=3):
     return nn.Sequential(nn.Flatten(), nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2))
@@ -307,14 +310,15 @@ FLAT = DataSpec(shape=(4,), low=0, high=1)
 def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "nets_of_a_user.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "nets_of_a_user", raising=False)
+    monkeypatch.delitem(sys.modules, "nets_of_a_user", raising=False)
+    load_plugins(PluginOptions(extra=("nets_of_a_user",)))
     return "nets_of_a_user"
 
 
 def test_an_imported_network_gets_its_weights(factory: str, tmp_path: Path) -> None:
     source = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
     save_file(source.state_dict(), tmp_path / "w.safetensors")
-    network = Imported(factory=f"{factory}:make", weights=str(tmp_path / "w.safetensors"), kwargs={"width": 6})
+    network = Imported(factory=FunctionName(f"{factory}:make"), weights=str(tmp_path / "w.safetensors"), kwargs={"width": 6})
     network.build(FLAT, CTX)
     x = torch.rand(3, 4)
     assert torch.equal(network.module(x), source(x))
@@ -325,7 +329,7 @@ def test_an_imported_network_gets_its_weights(factory: str, tmp_path: Path) -> N
 def test_an_imported_network_without_weights_follows_the_seed(factory: str) -> None:
     states = []
     for seed in (0, 0, 1):
-        network = Imported(factory=f"{factory}:make")
+        network = Imported(factory=FunctionName(f"{factory}:make"))
         network.build(FLAT, Context(scope="test", seed=seed))
         states.append(network.state()["1.weight"])
     assert torch.equal(states[0], states[1])
@@ -346,19 +350,22 @@ def test_an_imported_network_without_weights_follows_the_seed(factory: str) -> N
 def test_weights_that_do_not_fit_are_refused(factory: str, tmp_path: Path, state: dict[str, Tensor], message: str) -> None:
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(InvalidInput, match=message):
-        Imported(factory=f"{factory}:make", weights=str(tmp_path / "w.safetensors")).build(FLAT, CTX)
+        Imported(factory=FunctionName(f"{factory}:make"), weights=str(tmp_path / "w.safetensors")).build(FLAT, CTX)
 
 
 def test_a_file_that_is_no_safetensors_is_refused(factory: str, tmp_path: Path) -> None:
     torch.save({"1.weight": torch.zeros(3, 4)}, tmp_path / "w.safetensors")
     with pytest.raises(InvalidInput, match="no safetensors file, or it is truncated"):
-        Imported(factory=f"{factory}:make", weights=str(tmp_path / "w.safetensors")).build(FLAT, CTX)
+        Imported(factory=FunctionName(f"{factory}:make"), weights=str(tmp_path / "w.safetensors")).build(FLAT, CTX)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no_such_module_here:make", "cannot be imported: No module named"),
+        ("no_such_module_here:make", "no active plugin has the module 'no_such_module_here'"),
+        ("lipbench_basics.no_such_module:make", "cannot be imported: No module named"),
+        ("nets_of_a_user:torch.load", "'torch' is a module"),
+        ("nets_of_a_user:Linear", r"comes from torch.nn.modules.linear, which no active plugin has"),
         ("nets_of_a_user:nothing", "cannot be imported: .*nothing"),
         ("nets_of_a_user:answer", "is a int, not a function or class"),
         ("nets_of_a_user:words", "gave a str, a torch.nn.Module is needed"),
@@ -367,9 +374,9 @@ def test_a_file_that_is_no_safetensors_is_refused(factory: str, tmp_path: Path) 
 )
 def test_a_wrong_function_is_refused(factory: str, name: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        Imported(factory=name).build(FLAT, CTX)
+        Imported(factory=FunctionName(name)).build(FLAT, CTX)
 
 
 def test_inputs_that_the_network_does_not_take_are_refused(factory: str) -> None:
     with pytest.raises(InvalidInput, match=r"does not take inputs of shape \(5,\)"):
-        Imported(factory=f"{factory}:make").build(DataSpec(shape=(5,), low=0, high=1), CTX)
+        Imported(factory=FunctionName(f"{factory}:make")).build(DataSpec(shape=(5,), low=0, high=1), CTX)

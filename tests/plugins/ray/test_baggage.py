@@ -40,7 +40,8 @@ def test_gpus_that_are_not_there_yet_are_waited_for() -> None:
 
 
 def _work(factory: str) -> Work:
-    return Work(id="a", title="a", payload={"job": {"task": {"factory": factory}, "cells": [{"metric": {"factory": factory}}]}})
+    use = {"factory": factory, "params": {"looks": {"factory": "like.one:X", "params": {}}}}
+    return Work(id="a", title="a", payload={"job": {"task": use, "cells": [{"metric": use}]}})
 
 
 def test_a_plugin_in_a_file_goes_along_where_the_disk_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
