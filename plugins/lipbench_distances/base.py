@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from lipbench.api import Context, Method
+from lipbench.api import Context, InvalidInput, Method
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,9 @@ class Distribution:
 class Pair(Method):
     """Two distributions to be told apart, or a family that such pairs are drawn from."""
 
+    family: ClassVar[bool] = False
+    """True where `pick` draws another pair each time."""
+
     @abstractmethod
     def pick(self, rng: np.random.Generator) -> tuple[Distribution, Distribution]:
         """A pair of the family."""
@@ -59,23 +62,40 @@ class Distance(Method):
     pairwise: ClassVar[bool] = False
     """True where all differences between rows of the two samples are looked at, n^2 numbers."""
 
-    @abstractmethod
     def between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
         """The distance of two samples.
 
         Args:
-            x: (n, d) float64.
-            y: (m, d) float64.
+            x: (n, d), of any real dtype; all is computed in float64.
+            y: (m, d).
             ctx: Where random draws come from; the same context draws the same.
 
         Returns:
-            A scalar; NaN where the formula breaks down.
+            A scalar; NaN where a row is not finite or the formula breaks down.
+
+        Raises:
+            InvalidInput: A sample is no matrix, has no row, or they have different numbers of features.
         """
+        if x.ndim != 2 or y.ndim != 2 or 0 in (*x.shape, *y.shape) or x.shape[1] != y.shape[1]:
+            shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
+            raise InvalidInput(
+                f"a distance needs two samples of shape (rows, features) with the same features; these have {shapes}"
+            )
+        return self._between(x.double(), y.double(), ctx)
+
+    @abstractmethod
+    def _between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
+        """The distance of two float64 samples of as many features."""
 
     def loss(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
-        """What an optimiser descends to move the rows of x: differentiable in x, also where the distance is 0."""
-        return self.between(x, y, ctx)
+        """What an optimiser descends to move the rows of x, both float64: differentiable in x, also where the distance is 0."""
+        return self._between(x, y, ctx)
 
     def population(self, p: Distribution, q: Distribution) -> float | None:
         """The distance of two distributions; None where no formula is known for these two."""
         return None
+
+
+def evenly(count: int, most: int) -> Tensor:
+    """Indices of evenly chosen rows out of `count`, at most `most`."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long()

@@ -49,8 +49,14 @@ class Compared:
 
     @property
     def distributions(self) -> tuple[Distribution, Distribution]:
-        """The two; one draw of a family."""
+        """The two; the first draw of a family."""
         return self.once("pair", lambda: self.pair.pick(self.ctx.rng("pair")))
+
+    def member(self, repeat: int) -> tuple[Distribution, Distribution]:
+        """The two of a repeat: of a family another draw for each, and the same for all metrics."""
+        if not self.pair.family:
+            return self.distributions
+        return self.once(("member", repeat), lambda: self.pair.pick(self.ctx.rng(f"member {repeat}")))
 
     def value(self, x: Tensor, y: Tensor) -> float:
         """The distance of two samples, NaN where its formula breaks down."""
@@ -58,7 +64,7 @@ class Compared:
             return float(self.distance.between(x, y, self.ctx))
 
     def repeated(self, rows: int, repeats: int) -> Repeats:
-        """Distances of fresh samples, drawn once for all metrics that ask for as many.
+        """Distances of fresh samples, of a family those of fresh members, drawn once for all metrics that ask for as many.
 
         Raises:
             NotFinite: One of them is NaN.
@@ -66,10 +72,10 @@ class Compared:
         return self.once((rows, repeats), lambda: self._repeats(rows, repeats))
 
     def _repeats(self, rows: int, repeats: int) -> Repeats:
-        first, second = self.distributions
         across, one, other = [], [], []
         for i in range(repeats):
             rng = self.ctx.rng(f"repeat {i}")
+            first, second = self.member(i)
             x, x2, y, y2 = (p.draw(rows, rng) for p in (first, first, second, second))
             across.append(self.value(x, y))
             one.append(self.value(x, x2))

@@ -31,7 +31,7 @@ class GramLoss(Distance):
         self.degree = 4.0 if squared else 2.0
         self.unit = f"feature unit^{self.degree:g}"
 
-    def between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
+    def _between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
         """From the two Gram matrices."""
         value = self.loss(x, y, ctx)
         return value if self.squared else value.sqrt()
@@ -57,7 +57,7 @@ class MeanCovariance(Distance):
     degree = 2.0  # of its second part, which is the larger one for large features
     unit = "feature unit and its square"
 
-    def between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
+    def _between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
         """From the sample moments."""
         return self.loss(x, y, ctx).sqrt()
 
@@ -73,7 +73,7 @@ class MeanCovariance(Distance):
 class MeanDifference(Distance):
     """|| m1 - m2 ||: what the means alone tell."""
 
-    def between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
+    def _between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
         """From the sample means."""
         return torch.linalg.vector_norm(x.mean(0) - y.mean(0))
 
@@ -105,7 +105,7 @@ class GaussianW2(Distance):
         self.degree = 2.0 if squared else 1.0
         self.unit = "feature unit^2" if squared else "feature unit"
 
-    def between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
+    def _between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
         """From the sample moments."""
         return self._distance(*moments(x), *moments(y))
 

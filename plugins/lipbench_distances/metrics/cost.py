@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Annotated
 
+import numpy as np
 import torch
 from pydantic import Field
 
-from lipbench.api import Context, Metric, Value
+from lipbench.api import Context, Interval, Metric, Value
 
 from ..task import Compared
 
@@ -19,15 +20,19 @@ SOURCE_ROWS = 50_176
 """Positions of a 224x224 image in the first layer of VGG-19."""
 _SMALLEST = 64
 _GROWTH = 2
+_NEAR = 1.6
+_FITTED = 5
+_LEVEL = 0.95
 _FLOAT32 = 4
 
 
 class Cost(Metric):
     """Seconds for one distance of two samples of as many rows as the source calls infeasible, measured or extrapolated.
 
-    Sizes double from 64 rows on. Where the next one would take longer than `budget`, by the growth over the last three, the
-    power law of these is drawn on; `measured` in the extras says the largest size that ran. Times are processor time on one
-    thread of a CPU, which other programs change little, and wall time on a GPU; the least of three where they are short.
+    Sizes double from 64 rows on. Where the next one would take longer than `budget`, by the growth over the last three, a power
+    law is fitted to the largest five and drawn on, with its interval of prediction; `measured` in the extras says the largest
+    size that ran. Times are processor time on one thread of a CPU, which other programs change little, and wall time on a GPU;
+    the least of three where they are short.
 
     Args:
         budget: Seconds that one evaluation may take.
@@ -42,14 +47,17 @@ class Cost(Metric):
     def compute(self, evidence: Compared, ctx: Context) -> Value:
         """With the curve, the size of a matrix of all differences in float32, and the cube of the rows."""
         sizes, seconds = self._measure(evidence, ctx)
-        exponent = _slope(sizes, seconds)
+        value, exponent, low, high = _power_law(sizes[-_FITTED:], seconds[-_FITTED:], self.rows)
         measured = sizes[-1] == self.rows
-        value = seconds[-1] if measured else seconds[-1] * (self.rows / sizes[-1]) ** exponent
+        band = Interval(
+            low=low, high=high, level=_LEVEL, method=f"prediction by a power law of {min(len(sizes), _FITTED)} sizes"
+        )
         return Value(
-            value=value,
+            value=seconds[-1] if measured else value,
             direction="lower",
             unit="s",
             group=f"seconds, {self.rows} rows, {len(evidence.distributions[0].mean)} features" if measured else "",
+            interval=None if measured or not math.isfinite(high) else band,
             extras={
                 "measured": sizes[-1],
                 "exponent": exponent,
@@ -62,16 +70,21 @@ class Cost(Metric):
         )
 
     def _measure(self, evidence: Compared, ctx: Context) -> tuple[list[int], list[float]]:
-        first, second = evidence.distributions
         doubled = range(int(math.log(self.rows / _SMALLEST, _GROWTH)) + 1)
-        wanted = sorted({*(_SMALLEST * _GROWTH**k for k in doubled), self.rows})
+        # The last doubling may be so near to the size that is asked for that it says nothing new.
+        wanted = [*(n for k in doubled if (n := _SMALLEST * _GROWTH**k) <= self.rows / _NEAR), self.rows]
+        rng = evidence.ctx.rng("cost")
+        drawn = [p.draw(1, rng) for p in evidence.distributions]
         sizes: list[int] = []
         seconds: list[float] = []
         for n in wanted:
-            if len(sizes) > 1 and seconds[-1] * (n / sizes[-1]) ** max(_slope(sizes, seconds), 1.0) > self.budget:
+            if len(sizes) > 1 and seconds[-1] * (n / sizes[-1]) ** max(_slope(sizes[-3:], seconds[-3:]), 1.0) > self.budget:
                 break
-            rng = evidence.ctx.rng("cost")
-            x, y = (p.draw(n, rng).to(ctx.device) for p in (first, second))
+            drawn = [
+                torch.cat([z, p.draw(n - len(z), rng)]) if n > len(z) else z
+                for z, p in zip(drawn, evidence.distributions, strict=True)
+            ]
+            x, y = (z.to(ctx.device) for z in drawn)
             ctx.report(f"{n} rows")
             if not sizes:
                 evidence.value(x, y)  # what is done once, such as an import, is no cost of the size
@@ -89,8 +102,27 @@ def _seconds(evidence: Compared, x: torch.Tensor, y: torch.Tensor, clock: Callab
 
 
 def _slope(sizes: list[int], seconds: list[float]) -> float:
-    """Growth over the last three sizes, as a power."""
-    first = max(0, len(sizes) - 3)
-    if len(sizes) - first < 2:
-        return 0.0
-    return math.log(seconds[-1] / seconds[first]) / math.log(sizes[-1] / sizes[first])
+    """Growth from the first to the last, as a power."""
+    return math.log(seconds[-1] / seconds[0]) / math.log(sizes[-1] / sizes[0])
+
+
+def _power_law(sizes: list[int], seconds: list[float], rows: int) -> tuple[float, float, float, float]:
+    """Seconds at so many rows by least squares of logarithms, the power, and the 95 % interval of prediction.
+
+    The interval is infinite where a line through the sizes has no freedom left. Textbook regression, such as N. R. Draper,
+    H. Smith, Applied Regression Analysis, 1998, section 3.1.
+    """
+    if len(sizes) < 2:
+        return seconds[-1], 0.0, 0.0, math.inf
+    from scipy.stats import linregress, t
+
+    x, y, freedom = np.log(sizes), np.log(seconds), len(sizes) - 2
+    line, at = linregress(x, y), math.log(rows)
+    expected = line.intercept + line.slope * at
+    value, slope = math.exp(expected), float(line.slope)
+    if not freedom:
+        return value, slope, 0.0, math.inf
+    noise = float(((y - line.intercept - line.slope * x) ** 2).sum()) / freedom
+    error = math.sqrt(noise * (1 + 1 / len(x) + (at - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()))
+    half = float(t.ppf((1 + _LEVEL) / 2, freedom)) * error
+    return value, slope, math.exp(expected - half), math.exp(expected + half)

@@ -4,35 +4,24 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from lipbench_basics.statistics import delong
-from pydantic import Field
 from torch import Tensor
 
-from lipbench.api import Context, Interval, Metric, Value
+from lipbench.api import Context, Interval, Value
 
 from ..task import LEVEL, Compared, Repeats
-from .values import known
-
-_Rows = Annotated[int, Field(ge=2)]
-_Repeats = Annotated[int, Field(ge=2)]
+from .values import OfSamples, known
 
 
-class Separation(Metric):
+class Separation(OfSamples):
     """AUROC of the distance between samples of both distributions against that between two samples of one of them.
 
     The distances within are those of the first and of the second distribution in equal parts: a distance that cannot see the
     difference has 0.5 then, whichever of the two fluctuates more. Bands of both are in the extras.
-
-    Args:
-        rows: Of each sample.
-        repeats: Fresh pairs of samples across; twice as many within.
     """
-
-    def __init__(self, *, rows: _Rows = 200, repeats: _Repeats = 50) -> None:
-        self.rows, self.repeats = rows, repeats
 
     def compute(self, evidence: Compared, ctx: Context) -> Value:
         """With DeLong's interval."""
@@ -48,16 +37,8 @@ class Separation(Metric):
         )
 
 
-class Power(Metric):
-    """Power of the test at 5 %: how many distances of the pair exceed the 95 % quantile of those within.
-
-    Args:
-        rows: Of each sample.
-        repeats: Fresh pairs of samples across; twice as many within.
-    """
-
-    def __init__(self, *, rows: _Rows = 200, repeats: _Repeats = 50) -> None:
-        self.rows, self.repeats = rows, repeats
+class Power(OfSamples):
+    """Power of the test at 5 %: how many distances of the pair exceed the 95 % quantile of those within."""
 
     def compute(self, evidence: Compared, ctx: Context) -> Value:
         """The threshold is estimated from the same repeats, so that it is itself uncertain."""
@@ -67,16 +48,8 @@ class Power(Metric):
         return Value(value=share, direction="higher", unit="share", group=f"{self.rows} rows")
 
 
-class NoiseFloor(Metric):
-    """Mean distance of two samples of one distribution, over that of the pair: 0 is no noise, 1 is noise alone.
-
-    Args:
-        rows: Of each sample.
-        repeats: Fresh pairs of samples across; twice as many within.
-    """
-
-    def __init__(self, *, rows: _Rows = 200, repeats: _Repeats = 50) -> None:
-        self.rows, self.repeats = rows, repeats
+class NoiseFloor(OfSamples):
+    """Mean distance of two samples of one distribution, over that of the pair: 0 is no noise, 1 is noise alone."""
 
     def compute(self, evidence: Compared, ctx: Context) -> Value:
         """Squared distances are rooted first, so that all distances are compared alike."""
@@ -91,16 +64,11 @@ class NoiseFloor(Metric):
         )
 
 
-class Bias(Metric):
+class Bias(OfSamples):
     """Mean distance of samples less the distance of the distributions, with the interval of the mean.
 
-    Args:
-        rows: Of each sample.
-        repeats: Fresh pairs of samples.
+    Of a family each difference is that to the distance of its own member, and the truth of the extras is their mean.
     """
-
-    def __init__(self, *, rows: _Rows = 200, repeats: _Repeats = 50) -> None:
-        self.rows, self.repeats = rows, repeats
 
     def compute(self, evidence: Compared, ctx: Context) -> Value:
         """In the unit of the distance; its share of the truth, and the standard deviation, are in the extras.
@@ -108,9 +76,10 @@ class Bias(Metric):
         Raises:
             NotApplicable: The distance of the distributions is not known.
         """
-        truth, found = known(evidence), evidence.repeated(self.rows, self.repeats).across
-        bias, spread = float(found.mean()) - truth, float(found.std())
-        half = 1.96 * spread / math.sqrt(len(found))
+        truths = torch.tensor([known(evidence, evidence.member(i)) for i in range(self.repeats)], dtype=torch.float64)
+        differences = evidence.repeated(self.rows, self.repeats).across - truths
+        truth, bias, spread = float(truths.mean()), float(differences.mean()), float(differences.std())
+        half = 1.96 * spread / math.sqrt(self.repeats)
         return Value(
             value=bias,
             direction="none",

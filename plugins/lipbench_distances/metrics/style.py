@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lipbench.api import Context, Metric, NotApplicable, NotFinite, Value
 
+from ..base import evenly
 from ..distances.by_kernels import Energy
 from ..distances.by_moments import GaussianW2, GramLoss
 from ..features import LAYERS, Features, photograph
@@ -106,7 +107,7 @@ class StyleTransfer(Metric):
 
 def _left(now: list[Tensor], start: list[Tensor], there: list[Tensor], ctx: Context) -> dict[str, Any]:
     """What is left of several distances, each relative to the start, mean over layers."""
-    some = [_spread(len(y)) for y in there]
+    some = [evenly(len(y), _JUDGED) for y in there]
     judges = {
         "energy": lambda x, y, i: float(Energy(squared=True).between(x[some[i]], y[some[i]], ctx)) ** 0.5,
         "gram_loss": lambda x, y, i: float(GramLoss().between(x, y, ctx)) ** 0.5,
@@ -119,11 +120,6 @@ def _left(now: list[Tensor], start: list[Tensor], there: list[Tensor], ctx: Cont
         name: sum(judge(now[i], there[i], i) / judge(start[i], there[i], i) for i in layers) / len(there)
         for name, judge in judges.items()
     }
-
-
-def _spread(positions: int) -> Tensor:
-    """Evenly spread positions, at most as many as are judged."""
-    return torch.linspace(0, positions - 1, min(positions, _JUDGED)).round().long()
 
 
 def _jpeg(image: Tensor) -> str:

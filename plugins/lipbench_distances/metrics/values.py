@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lipbench.api import Context, Interval, Metric, NotApplicable, Value
 
+from ..base import Distribution
 from ..task import Compared
 
 
@@ -21,20 +22,24 @@ class PopulationDistance(Metric):
         Raises:
             NotApplicable: No formula is known for these two distributions.
         """
-        value = known(evidence)
+        value = known(evidence, evidence.distributions)
         return Value(value=value, direction="none", unit=evidence.distance.unit)
 
 
-class SampleDistance(Metric):
-    """The distance of two samples, one of each distribution: mean over repeats, with the band of the middle 90 %.
+class OfSamples(Metric):
+    """A metric of repeated samples.
 
     Args:
         rows: Of each sample.
-        repeats: Fresh pairs of samples.
+        repeats: Fresh pairs of samples, of a family those of fresh members; where distances within are asked for, twice as many.
     """
 
-    def __init__(self, *, rows: Annotated[int, Field(ge=1)] = 1000, repeats: Annotated[int, Field(ge=1)] = 20) -> None:
+    def __init__(self, *, rows: Annotated[int, Field(ge=1)] = 200, repeats: Annotated[int, Field(ge=2)] = 50) -> None:
         self.rows, self.repeats = rows, repeats
+
+
+class SampleDistance(OfSamples):
+    """The distance of two samples, one of each distribution: mean over repeats, with the band of the middle 90 %."""
 
     def compute(self, evidence: Compared, ctx: Context) -> Value:
         """The interval is where single samples fall, not where their mean lies."""
@@ -44,13 +49,13 @@ class SampleDistance(Metric):
         return Value(value=float(found.mean()), direction="none", unit=evidence.distance.unit, interval=band)
 
 
-def known(evidence: Compared) -> float:
-    """The distance of the two distributions.
+def known(evidence: Compared, two: tuple[Distribution, Distribution]) -> float:
+    """The distance of two distributions.
 
     Raises:
         NotApplicable: No formula is known for it.
     """
-    value = evidence.distance.population(*evidence.distributions)
+    value = evidence.distance.population(*two)
     if value is None:
         name = type(evidence.distance).__name__
         raise NotApplicable(

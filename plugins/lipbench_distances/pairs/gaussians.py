@@ -72,6 +72,8 @@ class EqualGram(Pair):
         t: From 0, where the two are one, to 1, where the second one has no variance along one direction.
     """
 
+    family = True
+
     def __init__(self, *, d: Annotated[int, Field(ge=1)] = 5, t: Annotated[float, Field(ge=0, le=1)] = 1.0) -> None:
         self.d, self.t = d, t
 
@@ -91,6 +93,8 @@ class RandomGaussians(Pair):
         rank: Rank of the covariances; null for full.
     """
 
+    family = True
+
     def __init__(self, *, d: Annotated[int, Field(ge=1)] = 4, rank: Annotated[int, Field(ge=1)] | None = None) -> None:
         self.d, self.rank = d, rank
 
@@ -108,6 +112,8 @@ class PointMasses(Pair):
     Args:
         d: Features.
     """
+
+    family = True
 
     def __init__(self, *, d: Annotated[int, Field(ge=1)] = 1) -> None:
         self.d = d

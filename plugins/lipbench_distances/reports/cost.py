@@ -32,8 +32,8 @@ def seconds(records: Sequence[Record]) -> Table:
             [Entry(text=name), *(_entry(cells.get((name, pair))) for pair in pairs)]
             for name in in_order(distance_of(r) for r in found)
         ],
-        caption=f"Seconds for one distance of two samples of {parameter(found[0], 'rows')} rows; in brackets the rows from which it "
-        "is extrapolated, and the power of the rows by which."
+        caption=f"Seconds for one distance of two samples of {parameter(found[0], 'rows')} rows; where it is extrapolated, in brackets "
+        "the 95 % interval of prediction, the largest measured size, and the power of the rows."
         if found
         else "",
     )
@@ -44,7 +44,8 @@ def _entry(record: Record | None) -> Entry:
         return Entry(text="")
     text = f"{record.value:.3g}"
     if record.extras["measured"] < parameter(record, "rows"):
-        text += f" ({record.extras['measured']}, {record.extras['exponent']:.1f})"
+        band = f"{record.interval['low']:.2g} to {record.interval['high']:.2g}; " if record.interval else ""
+        text = f"extrapolated: {text} ({band}{record.extras['measured']} rows, n^{record.extras['exponent']:.2f})"
     return Entry(text=text, value=record.value)
 
 
@@ -68,6 +69,9 @@ def cost(records: Sequence[Record]) -> dict[str, Figure]:
             panel.plot(sizes, seconds, color=colour, marker=marker, markersize=3.5, linewidth=1.2, label=distance_of(r))
             if r.extras["measured"] < parameter(r, "rows"):
                 ends = [sizes[-1], parameter(r, "rows")], [seconds[-1], r.value or 0.0]
+                if r.interval:
+                    low, high = (abs(r.interval[k] - (r.value or 0.0)) for k in ("low", "high"))
+                    panel.errorbar([ends[0][1]], [ends[1][1]], yerr=[[low], [high]], color=colour, elinewidth=0.8, capsize=2)
                 panel.plot(*ends, color=colour, linestyle=":", marker=marker, markersize=3.5, fillstyle="none", linewidth=1.0)
         panel.axvline(parameter(mine[0], "rows"), color=GREY, linewidth=0.8)
         panel.set_xscale("log")
@@ -77,6 +81,6 @@ def cost(records: Sequence[Record]) -> dict[str, Figure]:
         panel.tick_params(labelsize="small")
         panel.grid(alpha=0.25, linewidth=0.5)
     axes[0].set_ylabel("seconds for one distance", fontsize="small")
-    figure.suptitle("Cost; dotted: extrapolated to the 50,176 rows of the source (grey line)")
+    figure.suptitle("Cost; dotted: extrapolated to the 50,176 rows of the source (grey line), bars: 95 % of prediction")
     legend_below(figure, axes)
     return {"cost": figure}

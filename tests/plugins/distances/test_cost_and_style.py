@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from distance_cases import CTX, compared
 from lipbench_distances.distances.by_moments import GaussianW2, GramLoss
 from lipbench_distances.distances.transport import Wasserstein
-from lipbench_distances.metrics.cost import SOURCE_ROWS, Cost
+from lipbench_distances.metrics.cost import SOURCE_ROWS, Cost, _power_law
 from lipbench_distances.metrics.shared_moments import SharedMoments
 from lipbench_distances.metrics.style import StyleTransfer
 from lipbench_distances.pairs.gaussians import Marron, RandomGaussians
@@ -46,9 +47,22 @@ def test_a_budget_that_is_spent_leaves_the_rest_to_a_power_law() -> None:
 
 def test_the_size_that_is_asked_for_is_measured_where_there_is_time() -> None:
     value = Cost(budget=1e9, rows=300).compute(compared(RandomGaussians(d=3), GramLoss()), CTX)
-    assert value.extras["sizes"] == [64, 128, 256, 300]
+    assert value.extras["sizes"] == [64, 128, 300]
     assert value.value == value.extras["seconds"][-1]
     assert value.group
+
+
+def test_a_power_law_is_met_exactly_and_noise_widens_its_interval() -> None:
+    sizes = [256, 512, 1024, 2048, 4096]
+    exact = [2e-9 * n**2.5 for n in sizes]
+    value, power, low, high = _power_law(sizes, exact, SOURCE_ROWS)
+    assert (value, power) == pytest.approx((2e-9 * SOURCE_ROWS**2.5, 2.5))
+    assert low == pytest.approx(high)
+    noisy = [s * f for s, f in zip(exact, (1.1, 0.9, 1.2, 0.9, 1.0), strict=True)]
+    value, power, low, high = _power_law(sizes, noisy, SOURCE_ROWS)
+    assert low < 0.7 * value < 1.4 * value < high
+    assert low < 2e-9 * SOURCE_ROWS**2.5 < high
+    assert _power_law(sizes[:2], exact[:2], 1024)[3] == math.inf
 
 
 def test_mosaics_are_the_first_samples_as_colours() -> None:

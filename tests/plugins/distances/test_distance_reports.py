@@ -135,7 +135,8 @@ def test_the_table_of_what_is_left_has_every_measure(records: list[Record]) -> N
 
 def test_the_table_of_cost_says_what_is_extrapolated(records: list[Record]) -> None:
     (entry,) = texts(seconds(records))["Gram loss"]
-    assert "(128, " in entry
+    assert entry.startswith("extrapolated: ")
+    assert "(128 rows, n^" in entry
 
 
 def test_the_table_of_biases_is_in_shares_of_the_truth(records: list[Record]) -> None:

@@ -17,6 +17,7 @@ from lipbench_distances.distances.by_kernels import KernelMMD
 from lipbench_distances.distances.by_moments import Frechet, GaussianW2, GramLoss, MeanCovariance, MeanDifference
 from lipbench_distances.moments import gaussian_w2_published, moments
 from lipbench_distances.pairs.gaussians import RandomGaussians, gaussian
+from scipy.linalg import sqrtm
 from torchmetrics.image.fid import _compute_fid
 
 W2, SQUARED, PUBLISHED = GaussianW2(), GaussianW2(squared=True), GaussianW2(form="source")
@@ -122,6 +123,20 @@ def test_pot_agrees_on_the_degenerate_pair_of_the_source() -> None:
     x, y = source("X"), source("Y")
     theirs = ot.gaussian.bures_wasserstein_distance(*(t.numpy() for t in (x.mean, y.mean, x.cov, y.cov)))
     assert W2.population(x, y) == pytest.approx(float(theirs), abs=1e-7)
+
+
+def test_the_square_root_of_scipy_agrees() -> None:
+    p, q = RandomGaussians(d=6).pick(rng())
+    one, other = p.cov.numpy(), q.cov.numpy()
+    half = sqrtm(one)
+    square = ((p.mean - q.mean).numpy() ** 2).sum() + np.trace(one + other - 2 * sqrtm(half @ other @ half).real)
+    assert SQUARED.population(p, q) == pytest.approx(square, rel=1e-9)
+
+
+def test_the_source_checks_squares_on_one_triple_that_passes() -> None:
+    xy, yz, xz = (W2.population(source(a), source(b)) for a, b in ("XY", "YZ", "XZ"))
+    assert (xy**2 + yz**2, xz**2) == pytest.approx((6.145, 3.672), abs=5e-4)
+    assert (xz, xy + yz) == pytest.approx((1.9161, 3.4767), abs=5e-5)
 
 
 def test_the_squared_distance_of_samples_is_the_frechet_inception_distance() -> None:

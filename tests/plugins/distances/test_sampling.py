@@ -126,6 +126,18 @@ def test_repeats_are_drawn_once_and_are_the_same_for_every_distance() -> None:
     assert not any(bool((a == b).all()) for a, b in zip(again, seen, strict=True))
 
 
+def test_of_a_family_every_repeat_sees_another_member() -> None:
+    evidence = compared(EqualGram(d=4), GaussianW2())
+    truths = [GaussianW2().population(*evidence.member(i)) for i in range(6)]
+    assert len(set(truths)) == 6
+    value = Bias(rows=4000, repeats=6).compute(evidence, CTX)
+    assert value.extras["truth"] == pytest.approx(sum(truths) / 6)
+    # Of its own member each sample is near, while the members are far from each other.
+    assert value.extras["spread"] < 0.2 * float(torch.tensor(truths).std())
+    fixed = compared(Marron(), GaussianW2())
+    assert fixed.member(0) is fixed.member(1) is fixed.distributions
+
+
 def test_a_distance_that_is_nan_fails_with_its_count() -> None:
     class Broken(GramLoss):
         def between(self, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
