@@ -123,18 +123,22 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
 
 def _mean(kernel: _Kernel, x: Tensor, y: Tensor) -> Tensor:
     """Mean of a kernel over all pairs of rows, tile by tile."""
-    tiles = [kernel(a, b).sum() for a in x.split(_BLOCK) for b in y.split(_BLOCK)]
-    return torch.stack(tiles).sum() / (len(x) * len(y))
+    total = x.new_zeros(())
+    for a in x.split(_BLOCK):
+        for b in y.split(_BLOCK):
+            total = total + kernel(a, b).sum()  # a list of sums would lie between the tiles and keep their memory from use
+    return total / (len(x) * len(y))
 
 
 def _within(kernel: _Kernel, x: Tensor, *, apart: bool = False) -> Tensor:
     """Mean over all pairs of rows of one sample, a tile and its mirror image computed once; `apart` leaves out a row with itself."""
-    tiles = []
+    total = x.new_zeros(())
     for i, a in enumerate(parts := x.split(_BLOCK)):
         itself = kernel(a, a)
-        tiles.append(itself.sum() - itself.diagonal().sum() if apart else itself.sum())
-        tiles += [2 * kernel(a, b).sum() for b in parts[i + 1 :]]
-    return torch.stack(tiles).sum() / (len(x) * (len(x) - apart))
+        total = total + (itself.sum() - itself.diagonal().sum() if apart else itself.sum())
+        for b in parts[i + 1 :]:
+            total = total + 2 * kernel(a, b).sum()
+    return total / (len(x) * (len(x) - apart))
 
 
 def _gaussian_mean(p: Distribution, q: Distribution, s: float) -> float:
