@@ -16,7 +16,7 @@ from ..constraints import ConvBound
 from ..layers import Activation, Norm, Pool, activation, conv, dense, pooling
 from ..losses import Loss
 from ..training import Recipe, Sampling
-from .base import TrainedNetwork
+from .base import TrainedNetwork, check
 
 
 class LipConv(TrainedNetwork):
@@ -85,6 +85,7 @@ class LipConv(TrainedNetwork):
             weight_decay=weight_decay,
             sampling=sampling,
         )
+        check("lip_conv", self.recipe, act, (*self.channels, *self.hidden), outputs)
 
     def constrain(self, spec: DataSpec) -> nn.Sequential:
         """The layers.

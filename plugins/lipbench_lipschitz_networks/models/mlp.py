@@ -15,7 +15,7 @@ from lipbench.api import DataSpec
 from ..layers import Activation, Norm, activation, dense
 from ..losses import Loss
 from ..training import Recipe, Sampling
-from .base import TrainedNetwork, share
+from .base import TrainedNetwork, check, share
 
 
 class LipMLP(TrainedNetwork):
@@ -79,6 +79,7 @@ class LipMLP(TrainedNetwork):
             weight_decay=weight_decay,
             sampling=sampling,
         )
+        check("lip_mlp", self.recipe, act, self.hidden, outputs)
 
     def constrain(self, spec: DataSpec) -> nn.Sequential:
         """The layers."""
