@@ -15,7 +15,7 @@ from lipbench.api import Context, Dataset, DataSpec, InvalidInput, Network
 from ..constraints import settle
 from ..layers import Activation, plain, seeded
 from ..losses import make_loss
-from ..training import Recipe, train
+from ..training import Alone, Recipe, batches, train
 
 _NET, _CURVE = "net.", "curve."
 
@@ -62,9 +62,10 @@ class TrainedNetwork(Network):
 
     def fit(self, data: Dataset, ctx: Context) -> None:
         """Train, then export."""
-        x, y = (t.to(ctx.device) for t in self.rows(data, "train", ctx))
+        x, y = self.rows(data, "train", ctx)
         module = self.constrained.to(ctx.device)
-        self.curves = train(module, self.recipe, x, y, ctx)
+        alone = Alone(module, self.recipe, x.to(ctx.device), y.to(ctx.device))
+        self.curves = train(alone, self.recipe, batches(self.recipe, y, ctx), ctx)
         self.constrained = module.cpu()
         self.module = plain(self.constrained)
 
