@@ -97,10 +97,25 @@ def describe(kind: Kind, cls: type) -> dict[str, Any]:
     if issubclass(cls, Metric):
         facts["reads"] = class_name(_annotation(cls, cls.compute, "evidence"))
     if issubclass(cls, Model):
-        facts["fitted"] = cls.fitted
+        facts |= {"fitted": cls.fitted, "picks": _picks(cls)}
     if issubclass(cls, (Model, Dataset, Method)):
         facts["attributes"] = _attributes(cls)
     return facts
+
+
+def _picks(cls: type[Model]) -> list[str]:
+    """What only chooses a part of a fitted model, checked."""
+    if isinstance(cls.picks, str):
+        raise PluginError(f"{class_name(cls)}: picks is a tuple, such as ('member',)")
+    fields = parameters(cls).model_fields
+    for name in cls.picks:
+        if name == "seed" and name in fields:
+            raise PluginError(
+                f"{class_name(cls)}: picks names seed, which is that of the job, but a parameter has this name too"
+            )
+        if name != "seed" and (name not in fields or fields[name].is_required()):
+            raise PluginError(f"{class_name(cls)}: picks names {name!r}, which is no parameter with a default")
+    return list(cls.picks)
 
 
 def _attributes(cls: type) -> dict[str, Any]:

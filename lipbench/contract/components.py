@@ -168,6 +168,9 @@ class Model(ABC):
 
     fitted: ClassVar[bool] = False
     """True where `fit` learns something; its state is then kept as an artifact and fitted once however many cells need it."""
+    picks: ClassVar[tuple[str, ...]] = ()
+    """Parameters that say only what is read of the state, and `seed` for the seed of the job: uses that differ in nothing else share
+    one fit, which sees the defaults of these parameters, and seed 0. `build` before `load_state` has those of the job."""
 
     def files(self) -> Sequence[Path]:
         """The files it reads, such as weights: a change of one recomputes what used this model.

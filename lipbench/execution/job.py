@@ -199,7 +199,7 @@ def _roles(bench: Bench, job: Mapping[str, Any], timeout: float) -> dict[str, An
         data = bench.dataset(source)
         fit = job["fits"].get(role)
         if fit is not None:
-            _fitted(bench, roles[role], data, fit, timeout)
+            _fitted(bench, roles[role], data, fit, job["seed"], timeout)
         else:
             roles[role].build(data.spec(), bench.context(job["scopes"][role], job["seed"], timeout))
     return roles
@@ -259,17 +259,22 @@ def _seed_globals(scope: str, seed: int) -> None:
         torch.cuda.manual_seed_all(number % 2**63)
 
 
-def _fitted(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], timeout: float) -> None:
-    """Load the model; fit it here where the artifact has been lost or damaged since the run began."""
-    try:
+def _fitted(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], seed: int, timeout: float) -> None:
+    """Load the model for a job of this seed; fit it here where the artifact has been lost or damaged since the run began."""
+
+    def load() -> None:
         state = bench.kept.get(fit["id"]) or bench.artifacts.load(fit["id"])
         bench.kept.put(fit["id"], state)
         # A model may keep what it is given, and change it.
-        state = {name: tensor.clone() for name, tensor in state.items()}
-        model.build(data.spec(), bench.context(fit["scope"], fit["seed"], timeout))
-        model.load_state(state)
+        model.load_state({name: tensor.clone() for name, tensor in state.items()})
+
+    model.build(data.spec(), bench.context(fit["scope"], seed, timeout))
+    try:
+        load()
     except (InvalidInput, KeyError, RuntimeError):
-        _fit(bench, model, data, fit, timeout)
+        bench.kept.drop(fit["id"])
+        _fit(bench, bench.make(fit["model"]), data, fit, timeout)
+        load()
 
 
 def _fit(bench: Bench, model: Model, data: Dataset, fit: Mapping[str, Any], timeout: float) -> None:

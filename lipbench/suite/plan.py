@@ -19,7 +19,7 @@ from lipbench.suite.limits import limits_of
 from lipbench.suite.load import FORMAT, Suite
 from lipbench.suite.shown import check_leaderboard
 from lipbench.suite.stages import Point, Step, steps_of
-from lipbench.suite.uses import Resolver, Use, check
+from lipbench.suite.uses import Resolver, Use, check, defaults
 
 Path = tuple[str | int, ...]
 
@@ -278,13 +278,24 @@ class _Planner:
                     f"task {self.task.name!r}: `fits` does not say which dataset role model role {role!r} is built for"
                 )
             builds[role] = source
-            if self.registry.describe(use.entry)["fitted"]:
+            facts = self.registry.describe(use.entry)
+            if facts["fitted"]:
                 other = roles[source]
-                sides = [[u.identity, u.code, data.get(r, "")] for r, u in ((role, use), (source, other))]
-                fit_id = digest(canonical([FORMAT, self.device, seed, *sides]))
-                self.fits[fit_id] = Fit(id=fit_id, model=use, data=other, seed=seed)
+                model, fit_seed = _whole(use, facts, seed)
+                sides = [[u.identity, u.code, data.get(r, "")] for r, u in ((role, model), (source, other))]
+                fit_id = digest(canonical([FORMAT, self.device, fit_seed, *sides]))
+                self.fits.setdefault(fit_id, Fit(id=fit_id, model=model, data=other, seed=fit_seed))
                 fits[role] = fit_id
         return builds, fits
+
+
+def _whole(use: Use, facts: Mapping[str, Any], seed: int) -> tuple[Use, int]:
+    """A model as it is fitted, and with which seed: without what only picks a part of what was fitted."""
+    picks = facts["picks"]
+    if not picks:
+        return use, seed
+    usual = {name: value for name, value in defaults(facts["schema"]).items() if name in picks}
+    return replace(use, label=use.name, params={**use.params, **usual}), 0 if "seed" in picks else seed
 
 
 def _short(name: str) -> str:

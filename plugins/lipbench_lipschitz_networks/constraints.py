@@ -7,7 +7,9 @@ of deel-lip 1.0.0, whose printed results they belong to.
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -27,27 +29,33 @@ def bjorck(W: Tensor, iterations: int) -> Tensor:
     From (0, sqrt 3) they go to 1; a small one grows by no more than half a step.
 
     Args:
-        W: (m, n), with singular values below sqrt 3.
+        W: (..., m, n), with singular values below sqrt 3.
         iterations: How often.
     """
-    tall = W.shape[0] > W.shape[1]
+    tall = W.shape[-2] > W.shape[-1]
     for _ in range(iterations):
         W = 1.5 * W - 0.5 * (W @ (W.mT @ W) if tall else (W @ W.mT) @ W)
     return W
 
 
 def power_iteration(W: Tensor, u: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """The largest singular value of W (m, n), from u (m,), and the next u; gradients flow through the value alone."""
+    """The largest singular value of W (..., m, n), from u (..., m), and the next u; gradients flow through the value alone."""
     with torch.no_grad():
-        v = F.normalize(W.mT @ u, dim=0, eps=_TINY)
+        v = F.normalize(_times(W.mT, u), dim=-1, eps=_TINY)
         for _ in range(iterations):
-            u = F.normalize(W @ v, dim=0, eps=_TINY)
-            v = F.normalize(W.mT @ u, dim=0, eps=_TINY)
-    return u @ W @ v, u
+            u = F.normalize(_times(W, v), dim=-1, eps=_TINY)
+            v = F.normalize(_times(W.mT, u), dim=-1, eps=_TINY)
+    return (u * _times(W, v)).sum(-1), u
+
+
+def _times(W: Tensor, v: Tensor) -> Tensor:
+    return (W @ v[..., None])[..., 0]
 
 
 class Orthonormal(nn.Module):
     """Parametrisation of a kernel (out, ...), reshaped to (out, rest): divided by its largest singular value, then Bjorck.
+
+    After `stack` it is one of S kernels (S, out, ...) at once, by batched products of matrices.
 
     In training the singular value is estimated by a few power iterations that go on from step to step; in eval mode the last
     estimate stays.
@@ -72,24 +80,42 @@ class Orthonormal(nn.Module):
 
     def forward(self, kernel: Tensor) -> Tensor:
         """The normalised kernel, of the same shape."""
-        W = kernel.flatten(1)
+        W = kernel.flatten(self.u.ndim)
         sigma = self.sigma
         if self.training:
             sigma, self.u = power_iteration(W, self.u, self.niter_spectral)
             self.sigma = sigma.detach()
-        return (self.factor * bjorck(W / sigma, self.niter_bjorck)).view_as(kernel)
+        return (self.factor * bjorck(W / sigma[..., None, None], self.niter_bjorck)).view_as(kernel)
+
+    @staticmethod
+    def stack(parts: Sequence[Orthonormal]) -> Orthonormal:
+        """One for all kernels of parts that differ in their estimates alone."""
+        made = copy.deepcopy(parts[0])
+        made.u, made.sigma = torch.stack([p.u for p in parts]), torch.stack([p.sigma for p in parts])
+        return made
+
+    def give(self, which: int, part: nn.Module) -> None:
+        """Give one of the stacked parts its estimates back."""
+        assert isinstance(part, Orthonormal)  # noqa: S101  (it was stacked)
+        part.u, part.sigma = self.u[which].cpu().clone(), self.sigma[which].cpu().clone()
 
 
 class Frobenius(nn.Module):
-    """Parametrisation of a kernel: the whole of it divided by its Frobenius norm."""
+    """Parametrisation of a kernel: the whole of it divided by its Frobenius norm.
 
-    def __init__(self, factor: float = 1.0) -> None:
+    Args:
+        factor: What the result is multiplied by.
+        stacked: Of kernels (S, ...), each by its own norm.
+    """
+
+    def __init__(self, factor: float = 1.0, *, stacked: bool = False) -> None:
         super().__init__()
-        self.factor = factor
+        self.factor, self.stacked = factor, stacked
 
     def forward(self, kernel: Tensor) -> Tensor:
         """The normalised kernel."""
-        return self.factor * kernel / torch.linalg.vector_norm(kernel)
+        each = tuple(range(int(self.stacked), kernel.ndim))
+        return self.factor * kernel / torch.linalg.vector_norm(kernel, dim=each, keepdim=True)
 
 
 class ByOperator(nn.Module):

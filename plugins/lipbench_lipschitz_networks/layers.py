@@ -15,10 +15,11 @@ from torch.nn.utils import parametrize
 
 from lipbench.api import Context, InvalidInput, NotApplicable
 
-from .constraints import ByOperator, ConvBound, Frobenius, Orthonormal, conv_factor
+from .constraints import ByOperator, ConvBound, Frobenius, Orthonormal, bjorck, conv_factor, power_iteration
 
 Norm = Literal["torchlip", "bjorck", "spectral", "frobenius", "none"]
 Activation = Literal["fullsort", "groupsort2", "crelu", "relu", "prelu", "identity"]
+Init = Literal["orthogonal", "uniform"]
 Pool = Literal["l2norm", "scaled_avg", "avg", "max"]
 DENSE = 4096
 """Inputs up to which a convolution is written out to find its norm."""
@@ -88,7 +89,9 @@ def pooling(name: Pool, size: int = 2) -> nn.Module:
     return nn.MaxPool2d(size) if name == "max" else nn.AvgPool2d(size)
 
 
-def dense(inputs: int, outputs: int, norm: Norm, *, bias: bool, k: float, niter: tuple[int, int]) -> nn.Module:
+def dense(
+    inputs: int, outputs: int, norm: Norm, *, bias: bool, k: float, niter: tuple[int, int], init: Init = "orthogonal"
+) -> nn.Module:
     """A linear layer whose norm is at most k, or free where `norm` is `none`.
 
     Args:
@@ -98,6 +101,7 @@ def dense(inputs: int, outputs: int, norm: Norm, *, bias: bool, k: float, niter:
         bias: Whether it has one.
         k: Its constant.
         niter: Power iterations a step, Bjorck iterations.
+        init: Initial kernel, where it is neither free nor of deel-torchlip: `orthogonal`, or `uniform` as in deel-lip 1.0.0.
     """
     if norm == "torchlip":
         library = torchlip()
@@ -109,7 +113,7 @@ def dense(inputs: int, outputs: int, norm: Norm, *, bias: bool, k: float, niter:
         return made
     layer = nn.Linear(inputs, outputs, bias=bias)
     if norm != "none":
-        _start(layer)
+        _start(layer, init)
         parametrize.register_parametrization(layer, "weight", _constraint(layer.weight, norm, k, niter))
     return layer
 
@@ -131,7 +135,7 @@ def conv(
         return made
     layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
     if norm != "none":
-        _start(layer)
+        _start(layer, "orthogonal")
         by_operator = bound == "power_iteration"
         factor = 1.0 if by_operator else k * conv_factor(bound, 3, size)
         constraint = _constraint(layer.weight, norm, factor, niter)
@@ -141,8 +145,15 @@ def conv(
     return layer
 
 
-def _start(layer: nn.Linear | nn.Conv2d) -> None:
-    nn.init.orthogonal_(layer.weight)
+@torch.no_grad()
+def _start(layer: nn.Linear | nn.Conv2d, init: Init) -> None:
+    if init == "orthogonal":
+        nn.init.orthogonal_(layer.weight)
+    else:
+        # Uniform(0, 0.5), 10 power iterations, twice as many from a fresh vector, and 15 of Bjorck but for a single output.
+        W = nn.init.uniform_(layer.weight, 0.0, 0.5).flatten(1)
+        sigma, _ = power_iteration(W, torch.randn(len(W)), 20)
+        layer.weight.copy_(bjorck(W / sigma, 15 if len(W) > 1 else 0).view_as(layer.weight))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 

@@ -31,22 +31,57 @@ def kr(f: Tensor, s: Tensor) -> Tensor:
     """Mean of f over s > 0, less its mean over the rest: what is maximised, at most W1 for a 1-Lipschitz f.
 
     Args:
-        f: (B,) scalar outputs.
-        s: (B,) signs.
+        f: (..., B) scalar outputs.
+        s: (..., B) signs.
     """
     up = (s > 0).to(f.dtype)
     down = 1 - up
-    return (f * up).sum() / up.sum().clamp_min(1) - (f * down).sum() / down.sum().clamp_min(1)
+    return (f * up).sum(-1) / up.sum(-1).clamp_min(1) - (f * down).sum(-1) / down.sum(-1).clamp_min(1)
 
 
-def hinge(f: Tensor, s: Tensor, margin: float) -> Tensor:
+def hinge(f: Tensor, s: Tensor, margin: float | Tensor) -> Tensor:
     """Mean of max(0, margin - s f): `min_margin` of deel-lip 1.0 to 1.3, half of it in later versions and in deel-torchlip."""
-    return F.relu(margin - s * f).mean()
+    return F.relu(margin - s * f).mean(-1)
 
 
 def hkr(f: Tensor, s: Tensor, alpha: float, margin: float) -> Tensor:
     """-KR + alpha hinge; alpha inf is the hinge alone."""
     return hinge(f, s, margin) if math.isinf(alpha) else -kr(f, s) + alpha * hinge(f, s, margin)
+
+
+def terms(name: Loss, alpha: float, margin: float) -> tuple[float, float, float, float]:
+    """The losses of one output as a sum, so that those of many networks are one expression.
+
+    Returns:
+        Weights of -KR, of the hinge and of the cross entropy, and the margin of the hinge in the convention of deel-lip 1.0.
+
+    Raises:
+        InvalidInput: The loss is of several outputs, or alpha is not possible for it.
+    """
+    make_loss(name, alpha, margin)
+    found = {
+        "kr": (1.0, 0.0, 0.0, margin),
+        "hinge": (0.0, 1.0, 0.0, margin),
+        "hkr": (1.0, alpha, 0.0, margin),
+        "hkr_torchlip": (1.0 - alpha, alpha, 0.0, margin / 2),
+        "cross_entropy": (0.0, 0.0, 1.0, margin),
+    }
+    if name not in found:
+        raise InvalidInput(f"loss {name} is of several outputs; networks that are trained together have one")
+    return found[name]
+
+
+def total(f: Tensor, s: Tensor, weights: Tensor) -> Tensor:
+    """(S,) losses of S networks with one output.
+
+    Args:
+        f: (S, B) outputs.
+        s: (S, B) signs.
+        weights: (4, S) of `terms`.
+    """
+    a, b, c, margin = weights
+    loss = b * hinge(f, s, margin[:, None]) - a * kr(f, s)
+    return loss + c * F.softplus(-s * f).mean(-1) if bool(c.any()) else loss
 
 
 def to_torchlip(alpha: float, margin: float) -> tuple[float, float]:

@@ -28,6 +28,7 @@ _METRICS = {
 }
 _NETWORKS = {
     "lip_mlp": ("mlp:LipMLP", "dense network of constrained layers, or the same shape without constraint"),
+    "lip_sweep": ("sweep:LipSweep", "one of many dense networks that are trained together: losses and seeds"),
     "lip_conv": ("conv:LipConv", "convolutional network of constrained layers"),
     "lip_layer": ("single:LipLayer", "one layer, to measure what a table says of it"),
 }

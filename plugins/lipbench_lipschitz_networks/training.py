@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.optim.adam import adam
 
 from lipbench.api import Context, InvalidInput, NotFinite
 
@@ -36,6 +37,11 @@ class Recipe:
     weight_decay: float
     sampling: Sampling
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Recipe:
+        """From the arguments of a constructor, whose other ones are left out."""
+        return cls(**{field.name: given[field.name] for field in fields(cls)})
+
     @property
     def looks(self) -> list[int]:
         """Steps after which the network is looked at, 0 and the last among them."""
@@ -48,7 +54,8 @@ class Recipe:
 def batches(recipe: Recipe, y: Tensor, ctx: Context) -> Iterator[Tensor]:
     """Rows of each step.
 
-    `balanced` as many of each class, without replacement within the batch; `shuffled` passes over all rows; `whole` all rows
+    `balanced` as many of each class, without replacement within the batch; `shuffled` passes over all rows, the last
+    batch of each with what is left; `whole` all rows
     each time.
 
     Raises:
@@ -68,55 +75,116 @@ def batches(recipe: Recipe, y: Tensor, ctx: Context) -> Iterator[Tensor]:
         order = torch.empty(0, dtype=torch.int64)
         size = min(recipe.batch_size, len(y))
         for _ in range(recipe.steps):
-            if len(order) < size:
+            if not len(order):
                 order = torch.randperm(len(y), generator=draw)
             part, order = order[:size], order[size:]
             yield part
 
 
-def optimiser_of(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser of a network, which is put into training mode."""
-    module.train()
-    return torch.optim.Adam(module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+class Adam:
+    """Adam on tensors that require gradients, the step of `torch.optim.Adam` to the bit.
 
-
-def train(module: nn.Module, recipe: Recipe, x: Tensor, y: Tensor, ctx: Context) -> Mapping[str, Tensor]:
-    """Train a constrained or free network, then settle its constraints.
+    That class imports torch's compiler when it is first made, which takes longer than a small network learns.
 
     Args:
-        module: (B, *shape) -> (B, m), on the device of x.
-        recipe: How.
+        parameters: What learns.
+        recipe: Learning rate and weight decay.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], recipe: Recipe) -> None:
+        self.parameters, self.recipe = list(parameters), recipe
+        self.first = [torch.zeros_like(p) for p in self.parameters]
+        self.second = [torch.zeros_like(p) for p in self.parameters]
+        self.steps = [torch.zeros(()) for _ in self.parameters]
+
+    def step(self, loss: Tensor) -> None:
+        """One step down the gradient of a loss."""
+        gradients = list(torch.autograd.grad(loss, self.parameters))
+        with torch.no_grad():
+            adam(
+                self.parameters, gradients, self.first, self.second, [], self.steps, amsgrad=False, beta1=0.9, beta2=0.999,
+                lr=self.recipe.lr, weight_decay=self.recipe.weight_decay, eps=1e-8, maximize=False,
+            )  # fmt: skip
+
+
+class Trainee(Protocol):
+    """What `train` trains: one network, or many at once."""
+
+    def parameters(self) -> Iterable[Tensor]:
+        """What learns."""
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """The loss of a step on training rows (..., B), to be differentiated."""
+
+    def look(self) -> Mapping[str, Tensor]:
+        """See the function `look`."""
+
+    def settle(self) -> None:
+        """See `constraints.settle`; training is over."""
+
+
+class Alone:
+    """One network on its data.
+
+    Args:
+        module: (B, *shape) -> (B, m), constrained or free, on the device of x.
+        recipe: How it is trained.
         x: (N, *shape) training inputs.
         y: (N,) classes.
-        ctx: Streams and progress.
+    """
+
+    def __init__(self, module: nn.Module, recipe: Recipe, x: Tensor, y: Tensor) -> None:
+        self.module, self.recipe, self.x, self.y = module.train(), recipe, x, y
+        self.loss_of = make_loss(recipe.loss, recipe.alpha, recipe.margin)
+
+    def parameters(self) -> Iterable[Tensor]:
+        """Those of the module."""
+        return self.module.parameters()
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """On rows (B,)."""
+        return self.loss_of(self.module(self.x[rows]), self.y[rows])
+
+    def look(self) -> Mapping[str, Tensor]:
+        """Of all training rows."""
+        return look(self.module, self.x, self.y, self.recipe.margin)
+
+    def settle(self) -> None:
+        """Bring estimates up to the last weights."""
+        settle(self.module)
+
+
+def train(net: Trainee, recipe: Recipe, draws: Iterable[Tensor], ctx: Context) -> Mapping[str, Tensor]:
+    """Train, then settle the constraints.
+
+    Args:
+        net: What.
+        recipe: How.
+        draws: The rows of each step, see `batches`.
+        ctx: Device and progress.
 
     Returns:
-        The curves: `step` (L,), `kr` and `hinge` (L,) on the training split in float64, `raw_max`, `raw_min`, `bound_max` and
-        `bound_min` (L, layers), the extreme singular values of kernels before and after they are constrained.
+        The curves: `step` (L,), and (L, ...) of all that `look` gives.
 
     Raises:
-        NotFinite: The loss or a weight is no longer finite.
+        NotFinite: A loss or a weight is no longer finite.
     """
-    loss_of = make_loss(recipe.loss, recipe.alpha, recipe.margin)
-    optimiser = optimiser_of(module, recipe)
+    optimiser = Adam(net.parameters(), recipe)
     looks = recipe.looks
-    seen = [look(module, x, y, recipe.margin)]
-    value = torch.zeros(())
-    for step, rows in enumerate(batches(recipe, y.cpu(), ctx), 1):
-        rows = rows.to(x.device)
-        optimiser.zero_grad(set_to_none=True)
-        value = loss_of(module(x[rows]), y[rows])
-        value.backward()
-        optimiser.step()
+    seen = [net.look()]
+    for step, rows in enumerate(draws, 1):
+        value = net.loss(rows.to(ctx.device))
+        optimiser.step(value)
         if step in looks:
             if not math.isfinite(float(value.detach())):
                 raise NotFinite(f"the loss is {float(value):g} at step {step}; write a smaller lr: than {recipe.lr:g}")
-            seen.append(look(module, x, y, recipe.margin))
-            ctx.report(f"step {step}/{recipe.steps}, loss {float(value.detach()):.4g}, KR {float(seen[-1]['kr']):.4g}")
-    settle(module)
-    seen[-1] = look(module, x, y, recipe.margin)
-    if not all(bool(p.isfinite().all()) for p in module.parameters()):
+            seen.append(net.look())
+            mean = float(seen[-1]["kr"].mean())
+            ctx.report(f"step {step}/{recipe.steps}, loss {float(value.detach()):.4g}, KR {mean:.4g}")
+    net.settle()
+    if not all(bool(p.isfinite().all()) for p in optimiser.parameters):
         raise NotFinite(f"a weight is not finite after training; write a smaller lr: than {recipe.lr:g}")
+    seen[-1] = net.look()
     curves = {name: torch.stack([s[name] for s in seen]) for name in seen[0]}
     return {"step": torch.tensor(looks[: len(seen)]), **curves}
 
@@ -124,6 +192,9 @@ def train(module: nn.Module, recipe: Recipe, x: Tensor, y: Tensor, ctx: Context)
 @torch.no_grad()
 def look(module: nn.Module, x: Tensor, y: Tensor, margin: float) -> dict[str, Tensor]:
     """KR, hinge and singular values of a network in passing.
+
+    `kr` and `hinge` are on the rows x, in float64; `raw_max`, `raw_min`, `bound_max` and `bound_min` (layers,) the extreme singular
+    values of kernels before and after they are constrained.
 
     Looked at is a copy whose estimates are brought up to the present weights: a large step can leave a kernel so far above an old
     estimate that Bjorck's iteration diverges.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
 import json
 import os
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Cli
+from idx_files import write_mnist
 from lipbench_basics.attacks import FGSM, AdaptivePGD, Attack, CarliniWagnerL2, Victim
 from torch import nn
 
@@ -59,18 +59,10 @@ def pictures(pixels: int, salt: int) -> np.ndarray:
     return (patterns[labels()] + noise).astype(np.uint8)
 
 
-def idx(array: np.ndarray) -> bytes:
-    head = (2048 + array.ndim).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in array.shape)
-    return gzip.compress(head + array.tobytes())
-
-
 def mnist(root: Path) -> Path:
-    raw = root / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for salt, stem in enumerate(("train", "t10k")):
-        (raw / f"{stem}-images-idx3-ubyte.gz").write_bytes(idx(pictures(784, salt).reshape(-1, 28, 28)))
-        (raw / f"{stem}-labels-idx1-ubyte.gz").write_bytes(idx(labels()))
-    return root
+    return write_mnist(
+        root, {stem: (pictures(784, salt).reshape(-1, 28, 28), labels()) for salt, stem in enumerate(("train", "t10k"))}
+    )
 
 
 def cifar(root: Path) -> Path:

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Cli
+from idx_files import write_mnist
 
 ROOT = Path(__file__).parents[2]
 SUITES = [ROOT / "suites" / f"lipschitz_networks{end}.yaml" for end in ("", "_bounds")]
@@ -69,6 +71,30 @@ def test_a_tiny_suite_repeats_to_the_bit_and_its_networks_are_shared(cli: Cli, t
     assert value["regions"] <= value["schur"] + 1e-9 <= value["spectral_product"] + 2e-9
     assert value["spectral_product"] == pytest.approx(one["net", "product_bound"]["value"], rel=1e-6)
     assert one["net", "gradient_norm"]["value"] <= value["spectral_product"] + 1e-9
+
+
+# The profile `paper` with fewer steps and points and smaller convolutions; all else is as published.
+SHORT = [
+    *(f"blocks.squares.matrix.network.{i}.steps=2" for i in (0, 1)),
+    *(f"blocks.{block}.matrix.network.steps=2" for block in ("moons", "pictures", "digits_pair", "ten_digits")),
+    *(f"blocks.{block}.matrix.data.count=80" for block in ("moons", "pictures")),
+    "blocks.ten_digits.matrix.network.channels=[2, 4]",
+]  # fmt: skip
+
+
+def test_the_published_scale_runs_on_files_of_mnist(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.arange(200, dtype=np.uint8) % 10
+    images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
+    monkeypatch.setenv("LIPBENCH_DATA", str(write_mnist(tmp_path, dict.fromkeys(("train", "t10k"), (images, labels)))))
+    words = [word for setting in SHORT for word in ("--set", setting)]
+    done = cli("run", SUITES[0], "--profile", "paper", *words, "--results", tmp_path / "out", "--device", "cpu", "--no-plots")
+    assert done.code == 0, done.err
+    found = records(tmp_path / "out" / "lipschitz_networks_paper")
+    assert {r["status"] for r in found.values()} == {"ok"}
+    squares, digits = found["fullsort", "kr"], found["alpha 10", "parameters"]
+    assert squares["extras"]["w1"] == pytest.approx(35)
+    assert {r["params"]["network"]["init"] for r in (squares, digits)} == {"uniform"}
+    assert {network for network, _ in found} >= {"fullsort", "relu", "alpha 10", "conv deel"}
 
 
 def test_bad_input_is_refused_in_one_line(cli: Cli, tmp_path: Path) -> None:

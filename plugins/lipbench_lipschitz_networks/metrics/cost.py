@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import statistics
 import time
 from dataclasses import replace
@@ -14,9 +13,8 @@ from pydantic import Field
 
 from lipbench.api import Context, Metric, Value
 
-from ..losses import make_loss
 from ..task import NetworkOnClasses
-from ..training import batches, optimiser_of
+from ..training import Adam, Alone, batches
 
 
 class Parameters(Metric):
@@ -32,7 +30,7 @@ class Parameters(Metric):
 
 
 class StepSeconds(Metric):
-    """Seconds of one step of training, the median of several on a copy: a measurement of time that a rerun changes.
+    """Seconds of one step of training of a network alone, the median of several on a copy: a measurement of time that a rerun changes.
 
     Args:
         steps: How many are timed, after three that are not.
@@ -47,13 +45,12 @@ class StepSeconds(Metric):
         module = copy.deepcopy(network.constrained).requires_grad_(True)
         recipe = replace(network.recipe, steps=self.steps + 3)
         x, (_, y) = evidence.train.x, evidence.train.labelled()
-        loss_of, optimiser = make_loss(recipe.loss, recipe.alpha, recipe.margin), optimiser_of(module, recipe)
+        net = Alone(module, recipe, x, y)
+        optimiser = Adam(net.parameters(), recipe)
         seconds = []
-        for rows in itertools.islice(batches(recipe, y, ctx), recipe.steps):
+        for rows in batches(recipe, y, ctx):
             start = time.perf_counter()
-            optimiser.zero_grad(set_to_none=True)
-            loss_of(module(x[rows]), y[rows]).backward()
-            optimiser.step()
+            optimiser.step(net.loss(rows))
             seconds.append(time.perf_counter() - start)
         return Value(
             value=statistics.median(seconds[3:]), direction="lower", unit="s / step", unranked="a time of a busy machine"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from lipbench.api import Context, Dataset, DataSpec, InvalidInput, Network
 
 from ..constraints import settle
-from ..layers import plain, seeded
-from ..training import Recipe, train
+from ..layers import Activation, plain, seeded
+from ..losses import make_loss
+from ..training import Alone, Recipe, batches, train
 
 _NET, _CURVE = "net.", "curve."
 
@@ -61,9 +62,10 @@ class TrainedNetwork(Network):
 
     def fit(self, data: Dataset, ctx: Context) -> None:
         """Train, then export."""
-        x, y = (t.to(ctx.device) for t in self.rows(data, "train", ctx))
+        x, y = self.rows(data, "train", ctx)
         module = self.constrained.to(ctx.device)
-        self.curves = train(module, self.recipe, x, y, ctx)
+        alone = Alone(module, self.recipe, x.to(ctx.device), y.to(ctx.device))
+        self.curves = train(alone, self.recipe, batches(self.recipe, y, ctx), ctx)
         self.constrained = module.cpu()
         self.module = plain(self.constrained)
 
@@ -78,6 +80,20 @@ class TrainedNetwork(Network):
         self.curves = {k.removeprefix(_CURVE): v for k, v in state.items() if k.startswith(_CURVE)}
         self.constrained.eval()
         self.module = plain(self.constrained)
+
+
+def check(network: str, recipe: Recipe, act: Activation, widths: Sequence[int], outputs: int | None) -> None:
+    """Refuse what could not be trained, before anything is.
+
+    Raises:
+        InvalidInput: Alpha is not possible for the loss, widths cannot be sorted in pairs, or the loss needs more outputs.
+    """
+    make_loss(recipe.loss, recipe.alpha, recipe.margin)
+    odd = [width for width in widths if width % 2]
+    if act == "groupsort2" and odd:
+        raise InvalidInput(f"{network}: act: groupsort2 sorts pairs, so that each width must be even, found {odd[0]}")
+    if recipe.loss.startswith("hkr_multiclass") and outputs == 1:
+        raise InvalidInput(f"{network}: loss: {recipe.loss} needs an output for each class; write outputs: with their number")
 
 
 def share(k: float, layers: int) -> float:

@@ -16,7 +16,7 @@ from ..constraints import ConvBound
 from ..layers import Activation, Norm, Pool, activation, conv, dense, pooling
 from ..losses import Loss
 from ..training import Recipe, Sampling
-from .base import TrainedNetwork
+from .base import TrainedNetwork, check
 
 
 class LipConv(TrainedNetwork):
@@ -75,16 +75,8 @@ class LipConv(TrainedNetwork):
         self.channels, self.hidden, self.act, self.pool, self.norm = tuple(channels), tuple(hidden), act, pool, norm
         self.conv_bound, self.mean, self.std, self.outputs = conv_bound, mean, std, outputs
         self.niter = (niter_spectral, niter_bjorck)
-        self.recipe = Recipe(
-            loss=loss,
-            alpha=alpha,
-            margin=margin,
-            steps=steps,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=weight_decay,
-            sampling=sampling,
-        )
+        self.recipe = Recipe.of(locals())
+        check("lip_conv", self.recipe, act, (*self.channels, *self.hidden), outputs)
 
     def constrain(self, spec: DataSpec) -> nn.Sequential:
         """The layers.

@@ -12,10 +12,10 @@ from torch import nn
 
 from lipbench.api import DataSpec
 
-from ..layers import Activation, Norm, activation, dense
+from ..layers import Activation, Init, Norm, activation, dense
 from ..losses import Loss
 from ..training import Recipe, Sampling
-from .base import TrainedNetwork, share
+from .base import TrainedNetwork, check, share
 
 
 class LipMLP(TrainedNetwork):
@@ -32,6 +32,7 @@ class LipMLP(TrainedNetwork):
             deel-lip 1.0.0; `spectral` power iteration alone; `frobenius`; `none` nothing, the baseline of the same shape.
         niter_spectral: Power iterations a step, for `bjorck` and `spectral`.
         niter_bjorck: Bjorck iterations a step, for `bjorck`.
+        init: Initial kernels: `orthogonal`, or `uniform` in (0, 0.5) and then normalised, as deel-lip 1.0.0 does.
         k: Constant of the network; each of its N layers has k^(1/N).
         outputs: Number of outputs.
         loss: `kr`, `hinge`, `hkr` -KR + alpha hinge (deel-lip), `hkr_torchlip` alpha hinge - (1 - alpha) KR with half the margin
@@ -56,6 +57,7 @@ class LipMLP(TrainedNetwork):
         norm: Norm = "torchlip",
         niter_spectral: Annotated[int, Field(ge=1)] = 3,
         niter_bjorck: Annotated[int, Field(ge=0)] = 15,
+        init: Init = "orthogonal",
         k: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0,
         outputs: Annotated[int, Field(ge=1)] = 1,
         loss: Loss = "hkr",
@@ -68,17 +70,10 @@ class LipMLP(TrainedNetwork):
         sampling: Sampling = "balanced",
     ) -> None:
         self.hidden, self.act, self.norm, self.k, self.outputs = tuple(hidden), act, norm, k, outputs
+        self.init = init
         self.niter = (niter_spectral, niter_bjorck)
-        self.recipe = Recipe(
-            loss=loss,
-            alpha=alpha,
-            margin=margin,
-            steps=steps,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=weight_decay,
-            sampling=sampling,
-        )
+        self.recipe = Recipe.of(locals())
+        check("lip_mlp", self.recipe, act, self.hidden, outputs)
 
     def constrain(self, spec: DataSpec) -> nn.Sequential:
         """The layers."""
@@ -87,5 +82,8 @@ class LipMLP(TrainedNetwork):
         layers: list[nn.Module] = [nn.Flatten()]
         for i, (before, after) in enumerate(pairwise(widths)):
             inputs = before * (wider if i else 1)
-            layers += [dense(inputs, after, self.norm, bias=True, k=k, niter=self.niter), activation(self.act)]
+            layers += [
+                dense(inputs, after, self.norm, bias=True, k=k, niter=self.niter, init=self.init),
+                activation(self.act),
+            ]
         return nn.Sequential(*layers[:-1])

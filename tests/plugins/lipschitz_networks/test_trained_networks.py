@@ -22,6 +22,7 @@ from lipbench_lipschitz_networks.metrics.robustness import (
     certified_radii,
 )
 from lipbench_lipschitz_networks.metrics.steepness import ExportDifference, GradientNorm, Orthogonality, ProductBound
+from lipbench_lipschitz_networks.models.conv import LipConv
 from lipbench_lipschitz_networks.models.mlp import LipMLP
 from lipbench_lipschitz_networks.models.single import LipLayer
 from lipbench_lipschitz_networks.training import kernels
@@ -208,3 +209,17 @@ def test_one_more_than_the_classes_is_refused() -> None:
     with pytest.raises(InvalidInput, match="1 outputs"):
         network.fit(Digits(), context())
     assert np.isfinite(network.module[1].weight.detach().numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters", "words"),
+    [
+        (LipMLP, {"act": "groupsort2", "hidden": (8, 7)}, "must be even, found 7"),
+        (LipConv, {"channels": (3,)}, "must be even, found 3"),
+        (LipMLP, {"loss": "hkr_multiclass"}, "write outputs:"),
+        (LipMLP, {"loss": "hkr_torchlip", "alpha": 10}, "between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is(network: Any, parameters: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        network(**parameters)
