@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from lipbench_basics.networks.layers import Rescale
+from torch import nn
 
 from lipbench.api import Model, Network, NotApplicable
 
@@ -26,5 +27,10 @@ def nets_of(model: Model, inputs: int) -> tuple[ReluNet, ...]:
     if isinstance(model, ReluNets):
         return model.nets
     if isinstance(model, Network):
-        return (read(model.module, inputs, {Rescale: lambda m: (float(m.scale), float(m.shift))}),)
+        return (read(model.module, inputs, {Rescale: _scaling}),)
     raise NotApplicable(f"{type(model).__name__} is no ReLU network; use mlp, relu_oracle, relu_replicas or relu_saved")
+
+
+def _scaling(part: nn.Module) -> tuple[float, float]:
+    """Factor and shift of the shared networks' change of units."""
+    return float(part.get_buffer("scale")), float(part.get_buffer("shift"))
