@@ -13,7 +13,7 @@ from .network import ReluNet
 from .programs import Program, polyhedron
 from .projection import nearest_point
 
-SHARE = 1e-9
+SHARE = 1e-6
 """By this share of the radius a centre may be nearer to a side than the largest ball allows: rounding leaves no centre else."""
 
 

@@ -153,7 +153,7 @@ def complexes(plane: Plane) -> list[CellComplex]:
     whole = len(plane.rings) == len(plane)
     found = []
     for net in range(count):
-        mine = plane.net == net
+        mine = plane.net == net if count > 1 else slice(None)
         inner = None
         if whole and bool((centres[mine, 2] > 0).all()):
             inner = plane.centre + plane.scale * centres[mine, :2] / centres[mine, 2:]

@@ -144,9 +144,14 @@ class ReluNet:
         sign = 1.0 - 2.0 * np.asarray(bits, dtype=np.float64)
         return Cells(rows=sign[:, :, None] * slope, bounds=-sign * offset, slope=out_slope, offset=out_offset)
 
+    def without_output(self) -> ReluNet:
+        """The last hidden layer as a network: x (N, m) -> (N, width of that layer)."""
+        width = self.widths[-1]
+        return replace(self, weights=(*self.weights[:-1], np.eye(width)), biases=(*self.biases[:-1], np.zeros(width)))
+
     def in_units(self, unit: float) -> ReluNet:
         """The network of inputs that are measured in another unit: u (m,) -> f(unit . u)."""
-        return self if unit == 1 else ReluNet((unit * self.weights[0], *self.weights[1:]), self.biases)
+        return self if unit == 1 else replace(self, weights=(unit * self.weights[0], *self.weights[1:]))
 
     def on_plane(self, origin: np.ndarray, directions: np.ndarray) -> ReluNet:
         """The network on an affine subspace: t (k,) -> f(origin + t . directions).

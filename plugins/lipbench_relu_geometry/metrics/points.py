@@ -104,8 +104,8 @@ def _nearest(by: By, net: ReluNet, queries: np.ndarray, references: np.ndarray, 
         return nearest_hamming(net.bits(queries), net.bits(references), same=same, device=device)
     if by == "euclid":
         return nearest_euclid(queries, references, same=same, device=device)
-    last = ReluNet((*net.weights[:-1], np.eye(net.widths[-1])), (*net.biases[:-1], np.zeros(net.widths[-1])))
-    q, r = ((net if by == "logits" else last)(x) for x in (queries, references))
+    last = net if by == "logits" else net.without_output()
+    q, r = (last(x) for x in (queries, references))
     if by == "cosine":  # of rows of norm 1 the nearest by Euclid is the one with the largest cosine
         q, r = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), np.finfo(np.float64).tiny) for v in (q, r))
     return nearest_euclid(q, r, same=same, device=device)

@@ -71,7 +71,7 @@ class ChebyshevRadius(Metric):
             unit=f"distance in [{low:g}, {high:g}]^m",
             of="points",
             solver_mean=float(chosen.mean()),
-            ambiguous=float((chosen > nearest + 1e-6).mean()),
+            largest_gap=float((chosen - nearest).max()),
         )
 
 

@@ -31,6 +31,6 @@ def nets_of(model: Model, inputs: int) -> tuple[ReluNet, ...]:
     raise NotApplicable(f"{type(model).__name__} is no ReLU network; use mlp, relu_oracle, relu_replicas or relu_saved")
 
 
-def _scaling(module: nn.Module) -> tuple[float, float]:
-    assert isinstance(module, Rescale)  # noqa: S101 - `read` looks it up by this type
-    return float(module.scale), float(module.shift)
+def _scaling(part: nn.Module) -> tuple[float, float]:
+    """Factor and shift of the shared networks' change of units."""
+    return float(part.get_buffer("scale")), float(part.get_buffer("shift"))

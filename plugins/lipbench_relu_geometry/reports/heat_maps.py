@@ -63,7 +63,9 @@ def _cells(page: Sequence[Record]) -> Figure:
             ),
             strict=True,
         ):
-            panel.figure.colorbar(polygons(panel, r.extras["polygons"], values, cmap), ax=panel, shrink=0.85)
+            drawn = polygons(panel, r.extras["polygons"], values, cmap)
+            drawn.set_clim(0, max(*values, 2) if isinstance(values[0], int) else max(values))
+            panel.figure.colorbar(drawn, ax=panel, shrink=0.85)
             for x0, y0, x1, y1 in r.extras["zero"]:
                 panel.plot([x0, x1], [y0, y1], color="white", linewidth=2.6, solid_capstyle="round")
                 panel.plot([x0, x1], [y0, y1], color=BLACK, linewidth=1.2, solid_capstyle="round")
@@ -76,10 +78,11 @@ def _cells(page: Sequence[Record]) -> Figure:
 
 def _classes(tables: dict[tuple[str, str], Record]) -> Figure:
     figure, axes = panels(len(tables), width=5.2, height=4.6)
+    top = max(v / r.extras["between"] for r in tables.values() for row in r.extras["matrix"] for v in row)
     for panel, ((name, by), r) in zip(axes, tables.items(), strict=True):
         scale = r.extras["between"]
         image = panel.imshow(
-            [[v / scale for v in row] for row in r.extras["matrix"]], cmap="viridis", vmin=0, vmax=1.6, origin="upper"
+            [[v / scale for v in row] for row in r.extras["matrix"]], cmap="viridis", vmin=0, vmax=top, origin="upper"
         )
         panel.figure.colorbar(image, ax=panel, shrink=0.85)
         classes = [str(c) for c in r.extras["classes"]]

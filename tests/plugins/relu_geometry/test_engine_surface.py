@@ -8,6 +8,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 from lipbench_relu_geometry import engine
+from lipbench_relu_geometry.engine.boundary import boundary_distance
 from lipbench_relu_geometry.engine.enumerate import complexes, enumerate_cells
 from lipbench_relu_geometry.engine.network import ReluNet, net_of
 from lipbench_relu_geometry.engine.plane import box, clip_to_box, decompose
@@ -79,3 +80,14 @@ def test_wrong_windows_and_slopes_are_refused() -> None:
         net_of(zip(net.weights, net.biases, strict=True), [0.1, 0.2])
     with pytest.raises(InvalidInput, match="same layers"):
         decompose([net, _bent((2, 4, 1), (0.5,))], box([0, 0], [1, 1]))
+
+
+@pytest.mark.parametrize("below", [(), (0.2, -1.0)])
+def test_other_units_of_input_and_the_last_hidden_layer_are_the_same_network(below: tuple[float, ...]) -> None:
+    net, x = _bent((3, 6, 5, 2), below), np.random.default_rng(1).uniform(-1, 1, (50, 3))
+    np.testing.assert_allclose(net.in_units(255)(x / 255), net(x), atol=1e-12)
+    np.testing.assert_allclose(net.without_output()(x) @ net.weights[-1].T + net.biases[-1], net(x), atol=1e-12)
+    found = boundary_distance(net, x)
+    scaled = boundary_distance(net.in_units(255), x / 255)
+    np.testing.assert_allclose(255 * scaled.certified, found.certified, rtol=1e-9)
+    np.testing.assert_allclose(255 * scaled.inside, found.inside, rtol=1e-6)
