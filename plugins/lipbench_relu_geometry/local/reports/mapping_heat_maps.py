@@ -64,7 +64,7 @@ def _figure(data: str, found: Sequence[Record]) -> Figure:
                     panel.text(
                         j, i, f"{v:.3f}", ha="center", va="center", color="white" if dark else "black", fontsize="medium"
                     )
-        panel.set_xticks(range(len(targets)), [shorter(t) for t in targets])
+        panel.set_xticks(range(len(targets)), [shorter(t).replace(" ", "\n") for t in targets])
         panel.set_yticks(range(len(sources)), [shorter(s) for s in sources])
         panel.set_title(title, fontsize="medium")
     axes[0].set_ylabel("from")
