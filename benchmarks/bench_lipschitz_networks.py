@@ -50,7 +50,9 @@ def main() -> None:
         together = min(seconds(LipSweep(members=members, seeds=seeds, steps=STEPS, **params), data) for _ in range(2))
         count = len(members) * seeds
         ratio = count * single / together
-        print(f"{name:28} {count:3} networks: {count * single:6.2f} s one by one, {together:6.2f} s together, {ratio:4.1f} times")
+        print(
+            f"{name:28} {count:3} networks: {count * single:6.2f} s one by one, {together:6.2f} s together, {ratio:4.1f} times"
+        )
 
 
 if __name__ == "__main__":
