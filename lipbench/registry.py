@@ -50,7 +50,7 @@ def cache_file() -> Path:
     return cache_folder() / "components.json"
 
 
-_MADE_BY = f"{__version__}, descriptions 4"
+_MADE_BY = f"{__version__}, descriptions 5"
 """What wrote a description; another number where their fields have changed."""
 
 

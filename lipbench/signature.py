@@ -88,7 +88,7 @@ def describe(kind: Kind, cls: type) -> dict[str, Any]:
         raise PluginError(f"{class_name(cls)} does not define {missing}")
     facts: dict[str, Any] = {
         "class": class_name(cls),
-        "doc": inspect.cleandoc(cls.__doc__ or ""),
+        "doc": documentation(cls),
         "schema": parameters(cls).model_json_schema(),
         "mro": [class_name(c) for c in cls.__mro__ if c is not object],
     }
@@ -101,6 +101,14 @@ def describe(kind: Kind, cls: type) -> dict[str, Any]:
     if issubclass(cls, (Model, Dataset, Method)):
         facts["attributes"] = _attributes(cls)
     return facts
+
+
+def documentation(cls: type) -> str:
+    """The docstring of a class, with the `Args:` of the class whose constructor it inherits."""
+    own = inspect.cleandoc(cls.__doc__ or "")
+    maker = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    _, args, described = inspect.cleandoc(maker.__doc__ or "").partition("\nArgs:")
+    return f"{own}\n{args}{described}" if own and args and "\nArgs:" not in own else own
 
 
 def _picks(cls: type[Model]) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from lipbench.contract.errors import PluginError
 from lipbench.signature import describe, instantiate
+from lipbench.signature import documentation as documented
 from lipbench.testing.kit import DoesNotApply, Subject
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -60,7 +61,7 @@ def construction(subject: Subject) -> Iterable[str]:
 
 def documentation(subject: Subject) -> Iterable[str]:
     """Its class has a docstring, with an entry for each parameter under `Args:`."""
-    doc = inspect.cleandoc(subject.cls.__doc__ or "")
+    doc = documented(subject.cls)
     if not doc:
         yield "the class has no docstring; `lipbench show` prints it"
         return

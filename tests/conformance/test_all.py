@@ -49,14 +49,15 @@ WAIVED: dict[tuple[Kind, str, str], str] = {
     ("task", "lipschitz_networks", ORACLES): "lipschitz_network",
     ("task", "relu_geometry", ORACLES): "relu_geometry",
     ("dataset", "lipschitz_networks", ORACLES): "toy_squares",
+    ("dataset", "relu_geometry", ORACLES): "exclusive_or_square",
     ("metric", "relu_geometry", SLOW): "segment_cells mean_facets region_count probe_distance",
     ("model", "basics", FILES): "exported imported",
     ("model", "basics", PACKAGE): "efficientnet_lite0 timm torchvision",
     ("model", "basics", SLOW): "cifar_network convnet resnet",
-    ("model", "relu_geometry", SLOW): "conv_dropout dense_dropout relu_classifiers relu_replicas",
+    ("model", "relu_geometry", SLOW): "exclusive_or_net image_network relu_classifiers relu_replicas",
     ("model", "relu_geometry", ORACLES): "local_oracle no_target relu_oracle",
     ("model", "relu_geometry", FILES): "relu_saved",
-    ("model", "lipschitz_networks", SLOW): "lip_conv lip_mlp",
+    ("model", "lipschitz_networks", SLOW): "lip_conv lip_mlp lip_sweep",
     ("model", "diffusion_ood", SLOW): "masked_autoencoder",
     ("model", "diffusion_ood", FILES): "pretrained_features",
     ("dataset", "basics", FILES): "cifar10 cifar100 fashion_mnist image_folder kmnist mnist npz svhn",
@@ -73,9 +74,10 @@ WAIVED: dict[tuple[Kind, str, str], str] = {
         "bias cost matching noise_floor population_distance power sample_distance separation shared_moments style_transfer"
     ),
     ("metric", "relu_geometry", ORACLES): (
-        "cell_evolution clustered_outputs failed_fits fit_error map_pictures mapped_outputs "
-        "original_accuracy plain_control probe_auroc radius_auroc reconstruction_error region_evolution "
-        "regions_and_error replica_learning row_redundancy slice_map"
+        "boundary_distance cell_evolution centres_needed class_distances clustered_outputs cosine_test failed_fits fit_error "
+        "graph_excess map_pictures mapped_outputs mapped_pictures mapped_surface original_accuracy plain_control "
+        "probe_auroc pruned_network radius_auroc reconstruction_error region_evolution regions_and_error "
+        "replica_learning row_redundancy row_similarity slice_map"
     ),
     ("metric", "diffusion_ood", ORACLES): "class_pairs denoising_loss evaluations reconstructions score_drift seconds",
     ("metric", "lipschitz", SLOW): "clever jacobian_ascent milp pair_ascent",
