@@ -67,13 +67,13 @@ def format_mean(mean: float, half: float, digits: int) -> str:
 
 
 def format_interval(value: float, low: float, high: float, digits: int) -> str:
-    """`value [low, high]`; the value alone where all three print alike.
+    """`value [low, high]`; the value alone where all three print as one number.
 
-    >>> format_interval(0.5, 0.41239, 0.6, 3), format_interval(2.0, 2.0, 2.0, 3)
+    >>> format_interval(0.5, 0.41239, 0.6, 3), format_interval(2.0, 2.0 - 1e-9, 2.0, 3)
     ('0.500 [0.412, 0.600]', '2')
     """
     shown, *ends = (format_number(x, digits) for x in (value, low, high))
-    return shown if set(ends) == {shown} else f"{shown} [{', '.join(ends)}]"
+    return shown if {float(end) for end in ends} == {float(shown)} else f"{shown} [{', '.join(ends)}]"
 
 
 @lru_cache(maxsize=1024)
