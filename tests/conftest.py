@@ -34,6 +34,12 @@ TOGETHER = ("tests/plugins/", "tests/e2e/", "tests/core/page/test_page_in_browse
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait, for a process to die or a cluster to notice."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Each of these files runs in one process, or every process would make that; other tests go wherever there is room.
 
