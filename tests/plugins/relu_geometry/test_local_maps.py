@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,21 @@ def test_a_network_mapped_to_itself_is_itself(twin: Local) -> None:
         assert MappedOutputs(of="gain", map=kind).compute(twin, CTX).value == 0
         assert MappedOutputs(of="r2", map=kind).compute(twin, CTX).value == pytest.approx(1)
         assert MappedOutputs(of="cosine", map=kind).compute(twin, CTX).value == pytest.approx(1)
+
+
+def test_a_map_of_w_alone_is_judged_by_w_alone(twin: Local) -> None:
+    assert twin.maps is not None
+    # The target's w is a linear map of the source's; its offsets are large and belong to nothing.
+    turn = torch.linalg.qr(points(DataSpec(shape=(64,), low=-1, high=1), 64))[0]
+    changed = {}
+    for split in ("train", "test"):
+        rows = getattr(twin.maps, split)
+        offsets = 1e3 * points(DataSpec(shape=(rows.shape[1],), low=-1, high=1), rows.shape[0], seed=len(split))
+        changed[split] = torch.cat([rows[:, :, :-1] @ turn, offsets[:, :, None]], 2)
+    found = replace(twin, target=replace(twin.maps, **changed), kept={})
+    for of in ("r2", "r2_uniform"):
+        assert MappedOutputs(of=of, rows="unbiased").compute(found, CTX).value == pytest.approx(1, abs=1e-6)  # type: ignore[arg-type]
+        assert MappedOutputs(of=of).compute(found, CTX).value < 0.99  # type: ignore[arg-type]
 
 
 def test_no_map_gives_the_source_whatever_the_target(pair: Local) -> None:
