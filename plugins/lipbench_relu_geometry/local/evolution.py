@@ -21,6 +21,9 @@ from .task import Local
 _FAR = 20.0
 """Half width, in those of the box, of the window in which closed curves are looked for."""
 
+_SIDE = 401
+"""Points along each side of the grid on which the source counts maps."""
+
 
 def _learned(evidence: Local, who: str) -> ReluClassifiers:
     if evidence.replicas is None or evidence.nets[0].inputs != 2:
@@ -86,7 +89,7 @@ class RegionEvolution(Metric):
 
     Args:
         of: `exact` cells; `distinct` maps of the second output less the first among them; `published`, what the source counts:
-            such maps on a 101 x 101 grid, rounded to two decimals; `grid`, the cells that this grid hits; `loops`, the share
+            such maps on a 401 x 401 grid, rounded to two decimals; `grid`, the cells that this grid hits; `loops`, the share
             of replicas whose decision boundary has a closed curve in a window of 20 times the box.
         replica: Which one the pictures of `exact` show; null for the first with the best accuracy at the end.
     """
@@ -137,7 +140,7 @@ def _counted(evidence: Local, batch: int, nets: tuple[ReluNet, ...], of: str) ->
             return [int(c) for c in plane.counts(len(nets))]
         maps = scalar_maps(plane, pick(nets[0]))
         return [distinct(maps[plane.net == r], 9) for r in range(len(nets))]
-    points = grid(evidence.spec.low, evidence.spec.high)
+    points = grid(evidence.spec.low, evidence.spec.high, _SIDE)
     seen = evidence.once(("grid", batch), lambda: [grid_maps(net, points)[0] for net in nets])
     return [len(rows) if of == "grid" else distinct(rows, 2) for rows in seen]
 

@@ -21,7 +21,7 @@ def pick(net: ReluNet) -> np.ndarray:
     return found
 
 
-def grid(low: float, high: float, side: int = 101) -> np.ndarray:
+def grid(low: float, high: float, side: int) -> np.ndarray:
     """(side^2, 2) points of a square, its border included."""
     line = np.linspace(low, high, side)
     return np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -39,7 +39,11 @@ def distinct(rows: np.ndarray, decimals: int) -> int:
 
 def grid_maps(net: ReluNet, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The maps [w; b] of the scalar in the cells that points hit, (P, 3), and how many points hit each."""
-    bits, counts = np.unique(np.packbits(net.bits(points), axis=1), axis=0, return_counts=True)
+    packed = np.packbits(net.bits(points), axis=1)
+    # Along a line of the grid most neighbours share a cell, so that only where it changes is there anything to sort.
+    starts = np.flatnonzero(np.concatenate([[True], (packed[1:] != packed[:-1]).any(axis=1)]))
+    bits, cells = np.unique(packed[starts], axis=0, return_inverse=True)
+    counts = np.bincount(cells.ravel(), weights=np.diff(starts, append=len(packed)), minlength=len(bits)).astype(np.int64)
     _, _, slope, offset = net.affine(np.unpackbits(bits, axis=1, count=net.units))
     weights = pick(net)
     return np.column_stack([np.einsum("n,pnk->pk", weights, slope), offset @ weights]), counts

@@ -50,7 +50,7 @@ def test_exclusive_or_is_what_its_formula_says() -> None:
     # At (1, -1) and (-1, 1) the first unit is on and the second, exactly 0, is off.
     _, _, slope, offset = net.affine(net.bits(corners))
     assert np.column_stack([slope[:, 0], offset]).tolist() == [[-2, -2, 1], [2, 2, 1], [2, 2, 1], [0, 0, -1]]
-    _, hits = grid_maps(net, grid(-50, 50) / 50)
+    _, hits = grid_maps(net, grid(-50, 50, 101) / 50)
     sums = [i + j for i in range(-50, 51) for j in range(-50, 51)]
     assert sorted(hits.tolist()) == [sum(s <= -50 for s in sums), sum(-50 < s <= 0 for s in sums), sum(s > 0 for s in sums)]
     plane = decompose([net], SQUARE)
@@ -111,9 +111,23 @@ def test_width_two_closes_no_decision(sizes: tuple[int, ...]) -> None:
 def test_a_grid_sees_no_more_than_there_is(seed: int) -> None:
     net = torch_net((2, 8, 8, 8, 2), seed)
     plane = decompose([net], SQUARE)
-    maps, seen = scalar_maps(plane, pick(net)), grid_maps(net, grid(-1, 1))[0]
-    assert distinct(seen, 2) <= len(seen) <= len(plane)
+    maps = scalar_maps(plane, pick(net))
+    coarse, fine = (grid_maps(net, grid(-1, 1, side))[0] for side in (101, 401))
+    # Each point of the coarse grid is one of the fine grid.
+    assert len(coarse) <= len(fine) <= len(plane)
+    assert distinct(fine, 2) <= len(fine)
     assert distinct(maps, 9) <= len(plane)
+    points = grid(-1, 1, 401)
+    assert len(np.unique(net.bits(points), axis=0)) == len(fine)
+    assert grid_maps(net, points)[1].sum() == 401**2
+
+
+def test_the_published_count_is_on_the_grid_of_the_source() -> None:
+    model, data = trained(hidden=(8, 8, 8), replicas=2, batches=0)
+    found = evidence(model, data)
+    seen = [grid_maps(net, grid(-1, 1, 401))[0] for net in model.past()[-1][1]]
+    assert RegionEvolution(of="grid").compute(found, CTX).value == np.mean([len(rows) for rows in seen])
+    assert RegionEvolution(of="published").compute(found, CTX).value == np.mean([distinct(rows, 2) for rows in seen])
 
 
 def test_replicas_learn_are_kept_and_are_read_again() -> None:
