@@ -124,7 +124,7 @@ def test_jumps_of_a_step_are_its_height_and_those_of_a_bend_vanish() -> None:
 def test_pruned_networks_hold_what_there_is_room_for(planar: Any) -> None:
     model = ImageNetwork(widths=(7,), epochs=0)
     model.build(SQUARE.spec(), CTX)
-    linear = [part for part in pruned(model.module, 20).modules() if isinstance(part, nn.Linear)]
+    linear = [part for part in pruned(model.module, 20)[0].modules() if isinstance(part, nn.Linear)]
     weights = torch.cat([part.weight.flatten() for part in linear])
     assert int((weights != 0).sum()) == 20 - sum(part.bias.numel() for part in linear)
     full = torch.cat([part.weight.flatten() for part in model.module.modules() if isinstance(part, nn.Linear)]).abs()
@@ -132,7 +132,11 @@ def test_pruned_networks_hold_what_there_is_room_for(planar: Any) -> None:
     found = planar(ImageNetwork(widths=(7,), epochs=0), LocalOracle())
     assert PrunedNetwork(of="numbers").compute(found, CTX).value == 7 * 2 + 7 + 2 * 7 + 2
     whole = PrunedNetwork(k=1000, of="fidelity").compute(found, CTX)
-    assert (whole.value, whole.extras["numbers"]) == (1, 37)
+    assert (whole.value, whole.extras["numbers"], whole.unranked) == (1, 37, None)
+    # Offsets alone, 7 + 2, are more than the 2 * 3 numbers of one centre for each output.
+    none = PrunedNetwork(k=1).compute(found, CTX)
+    assert none.extras["numbers"] == 9
+    assert none.unranked == "9 numbers are left where there is room for 6"
     with pytest.raises(NotApplicable, match="single network"):
         PrunedNetwork().compute(planar(LocalOracle(), LocalOracle()), CTX)
 
