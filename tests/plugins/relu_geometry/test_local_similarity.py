@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,13 @@ def test_a_network_beside_itself_is_as_alike_as_can_be(planar: Any) -> None:
     assert test.value == pytest.approx(1 - test.extras["permuted_mean"])
     assert MappedOutputs(of="agreement").compute(found, CTX).value == 1
     assert MappedSurface().compute(found, CTX).value == pytest.approx(MappedSurface().compute(found, CTX).extras["own_jump"])
+
+
+def test_rows_that_are_all_the_same_say_nothing_of_pairs(planar: Any) -> None:
+    found = planar(ExclusiveOrNet(steps=0), ExclusiveOrNet(steps=0))
+    flat = {split: getattr(found.maps, split)[:, :1].expand_as(getattr(found.maps, split)) for split in ("train", "test")}
+    same = replace(found, maps=replace(found.maps, **flat), target=replace(found.maps, **flat), kept={})
+    assert CosineTest(of="p", permutations=99).compute(same, CTX).value == 1
 
 
 def test_the_square_is_even_and_the_networks_learn_its_corners(planar: Any) -> None:
