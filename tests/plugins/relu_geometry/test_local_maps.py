@@ -137,6 +137,15 @@ def test_clusters_of_as_many_centres_as_rows_are_the_rows() -> None:
     assert spread == pytest.approx(((rows - rows.mean(axis=0)) ** 2).sum())
 
 
+def test_no_centre_is_without_rows() -> None:
+    rows = np.random.default_rng(0).normal(size=(10_001, 2))
+    rows[2500:] = rows[2500:] * 1e-3 + [50.0, 0.0]
+    labels, centres, _ = kmeans(rows, 2000, np.random.default_rng(0), starts=1)
+    # In mini-batches: some of the 2,000 have no row and are not kept.
+    assert len(centres) < 2000
+    assert np.array_equal(np.unique(labels), np.arange(len(centres)))
+
+
 def evidence(network: Model, target: Model) -> Local:
     data, task = Digits(image=True, test_fraction=0.278), LocallyLinear()
     for model in (network, target):
