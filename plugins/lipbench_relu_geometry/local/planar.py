@@ -10,6 +10,8 @@ from ..engine.plane import Plane
 
 _SAME = 1e-7
 """Ends of segments nearer than this share of the window are one point."""
+_PART = 4000
+"""Points at a time."""
 
 
 def pick(net: ReluNet) -> np.ndarray:
@@ -39,12 +41,18 @@ def distinct(rows: np.ndarray, decimals: int) -> int:
 
 def grid_maps(net: ReluNet, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The maps [w; b] of the scalar in the cells that points hit, (P, 3), and how many points hit each."""
-    packed = np.packbits(net.bits(points), axis=1)
+    packed = np.zeros((len(points), 8 * max(1, -(-net.units // 64))), dtype=np.uint8)
+    # In parts that stay in the cache.
+    for at in range(0, len(points), _PART):
+        some = np.packbits(net.bits(points[at : at + _PART]), axis=1)
+        packed[at : at + _PART, : some.shape[1]] = some
+    words = packed.view(np.uint64)
     # Along a line of the grid most neighbours share a cell, so that only where it changes is there anything to sort.
-    starts = np.flatnonzero(np.concatenate([[True], (packed[1:] != packed[:-1]).any(axis=1)]))
-    bits, cells = np.unique(packed[starts], axis=0, return_inverse=True)
-    counts = np.bincount(cells.ravel(), weights=np.diff(starts, append=len(packed)), minlength=len(bits)).astype(np.int64)
-    _, _, slope, offset = net.affine(np.unpackbits(bits, axis=1, count=net.units))
+    starts = np.flatnonzero(np.concatenate([[True], (words[1:] != words[:-1]).any(axis=1)]))
+    _, first, cells = np.unique(words[starts], axis=0, return_index=True, return_inverse=True)
+    counts = np.bincount(cells.ravel(), weights=np.diff(starts, append=len(words))).astype(np.int64)
+    bits = np.unpackbits(packed[starts[first]], axis=1, count=net.units)
+    _, _, slope, offset = net.affine(bits)
     weights = pick(net)
     return np.column_stack([np.einsum("n,pnk->pk", weights, slope), offset @ weights]), counts
 
