@@ -14,7 +14,7 @@ from ..engine.network import ReluNet
 from ..engine.plane import Plane, box, decompose
 from ..metrics.pictures import drawn
 from ..metrics.values import mean_value, share
-from .planar import distinct, grid, grid_maps, pick, scalar_maps, zero_loops, zero_segments
+from .planar import distinct, on_grid, pick, scalar_maps, zero_loops, zero_segments
 from .replicas import ReluClassifiers
 from .task import Local
 
@@ -134,14 +134,15 @@ def _plane(evidence: Local, batch: int, nets: tuple[ReluNet, ...]) -> Plane:
 
 
 def _counted(evidence: Local, batch: int, nets: tuple[ReluNet, ...], of: str) -> list[int]:
-    if of in ("exact", "distinct"):
-        plane = _plane(evidence, batch, nets)
-        if of == "exact":
-            return [int(c) for c in plane.counts(len(nets))]
-        maps = scalar_maps(plane, pick(nets[0]))
+    plane = _plane(evidence, batch, nets)
+    if of == "exact":
+        return [int(c) for c in plane.counts(len(nets))]
+    maps = scalar_maps(plane, pick(nets[0]))
+    if of == "distinct":
         return [distinct(maps[plane.net == r], 9) for r in range(len(nets))]
-    points = grid(evidence.spec.low, evidence.spec.high, _SIDE)
-    seen = evidence.once(("grid", batch), lambda: [grid_maps(net, points)[0] for net in nets])
+    line = np.linspace(evidence.spec.low, evidence.spec.high, _SIDE)
+    hit = evidence.once(("grid", batch), lambda: on_grid(plane, nets, line))
+    seen = [maps[hit & (plane.net == r)] for r in range(len(nets))]
     return [len(rows) if of == "grid" else distinct(rows, 2) for rows in seen]
 
 

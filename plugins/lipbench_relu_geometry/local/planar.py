@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..engine.network import ReluNet
@@ -10,8 +12,6 @@ from ..engine.plane import Plane
 
 _SAME = 1e-7
 """Ends of segments nearer than this share of the window are one point."""
-_PART = 4000
-"""Points at a time."""
 
 
 def pick(net: ReluNet) -> np.ndarray:
@@ -41,20 +41,53 @@ def distinct(rows: np.ndarray, decimals: int) -> int:
 
 def grid_maps(net: ReluNet, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The maps [w; b] of the scalar in the cells that points hit, (P, 3), and how many points hit each."""
-    packed = np.zeros((len(points), 8 * max(1, -(-net.units // 64))), dtype=np.uint8)
-    # In parts that stay in the cache.
-    for at in range(0, len(points), _PART):
-        some = np.packbits(net.bits(points[at : at + _PART]), axis=1)
-        packed[at : at + _PART, : some.shape[1]] = some
-    words = packed.view(np.uint64)
-    # Along a line of the grid most neighbours share a cell, so that only where it changes is there anything to sort.
-    starts = np.flatnonzero(np.concatenate([[True], (words[1:] != words[:-1]).any(axis=1)]))
-    _, first, cells = np.unique(words[starts], axis=0, return_index=True, return_inverse=True)
-    counts = np.bincount(cells.ravel(), weights=np.diff(starts, append=len(words))).astype(np.int64)
-    bits = np.unpackbits(packed[starts[first]], axis=1, count=net.units)
-    _, _, slope, offset = net.affine(bits)
+    bits, counts = np.unique(np.packbits(net.bits(points), axis=1), axis=0, return_counts=True)
+    _, _, slope, offset = net.affine(np.unpackbits(bits, axis=1, count=net.units))
     weights = pick(net)
     return np.column_stack([np.einsum("n,pnk->pk", weights, slope), offset @ weights]), counts
+
+
+def on_grid(plane: Plane, nets: Sequence[ReluNet], line: np.ndarray) -> np.ndarray:
+    """(P,) bool: which cells a grid hits, without a look at each of its points.
+
+    A convex polygon has a point of the grid in it where, in some column of the grid, the point next to the middle of the
+    polygon's part of the column is in it; one point for each polygon and column is enough.
+
+    Args:
+        plane: Of networks in the square that the grid fills.
+        nets: These networks.
+        line: (side,) coordinates of the grid, evenly spaced.
+    """
+    polygons, bits = plane.polygons(), plane.bits()
+    hit = _hit(plane, nets, bits, np.arange(len(bits)), _next(line, np.array([p.mean(axis=0) for p in polygons])))
+    # Most have the point next to the mean of their corners in them.
+    rest, found = np.flatnonzero(~hit), []
+    for i in rest:
+        p = polygons[i]
+        x = line[(line >= p[:, 0].min()) & (line <= p[:, 0].max())]
+        (x0, y0), (x1, y1) = p.T[:, :, None], np.roll(p, -1, axis=0).T[:, :, None]
+        there = (np.minimum(x0, x1) <= x) & (x <= np.maximum(x0, x1)) & (x0 != x1)
+        y = y0 + (x - x0) * (y1 - y0) / np.where(x0 != x1, x1 - x0, 1.0)
+        middle = (np.where(there, y, np.inf).min(axis=0) + np.where(there, y, -np.inf).max(axis=0)) / 2
+        found.append(_next(line, np.column_stack([x, middle])))
+    cells = np.repeat(rest, [len(points) for points in found])
+    hit[cells[_hit(plane, nets, bits, cells, np.concatenate([np.zeros((0, 2)), *found]))]] = True
+    return hit
+
+
+def _next(line: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The points of a grid next to points."""
+    steps = np.rint((points - line[0]) / (line[-1] - line[0]) * (len(line) - 1))
+    return line[np.clip(np.nan_to_num(steps), 0, len(line) - 1).astype(np.int64)]
+
+
+def _hit(plane: Plane, nets: Sequence[ReluNet], bits: np.ndarray, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Whether each point is in its cell."""
+    found = np.zeros(len(cells), dtype=bool)
+    for r, net in enumerate(nets):
+        mine = plane.net[cells] == r
+        found[mine] = (net.bits(points[mine]) == bits[cells[mine]]).all(axis=1)
+    return found
 
 
 def positive_area(polygons: list[np.ndarray], maps: np.ndarray) -> float:

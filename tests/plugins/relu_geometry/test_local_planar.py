@@ -13,6 +13,7 @@ from lipbench_relu_geometry.local.planar import (
     distinct,
     grid,
     grid_maps,
+    on_grid,
     pick,
     positive_area,
     scalar_maps,
@@ -117,9 +118,10 @@ def test_a_grid_sees_no_more_than_there_is(seed: int) -> None:
     assert len(coarse) <= len(fine) <= len(plane)
     assert distinct(fine, 2) <= len(fine)
     assert distinct(maps, 9) <= len(plane)
-    points = grid(-1, 1, 401)
-    assert len(np.unique(net.bits(points), axis=0)) == len(fine)
-    assert grid_maps(net, points)[1].sum() == 401**2
+    for side, seen in ((101, coarse), (401, fine)):
+        hit = maps[on_grid(plane, [net], np.linspace(-1, 1, side))]
+        assert len(hit) == len(seen)
+        np.testing.assert_allclose(hit[np.lexsort(hit.T)], seen[np.lexsort(seen.T)], atol=1e-9)
 
 
 def test_the_published_count_is_on_the_grid_of_the_source() -> None:
