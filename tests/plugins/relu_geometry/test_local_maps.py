@@ -112,6 +112,18 @@ def test_what_has_no_local_maps_is_refused() -> None:
         ImageNetwork(kind="conv", kernel=7, padding=0).build(IMAGE, CTX)
 
 
+def test_ties_go_to_the_first_and_a_unit_at_zero_is_off() -> None:
+    pool = nn.Sequential(nn.MaxPool2d((1, 2)), nn.Flatten(), nn.Linear(2, 1)).double().eval()
+    with torch.no_grad():
+        pool[2].weight.fill_(1.0)  # type: ignore[operator,union-attr]
+    equal = torch.full((1, 1, 1, 4), 0.7, dtype=torch.float64)
+    assert rows_of(pool, equal)[0, 0, :-1].tolist() == [1, 0, 1, 0]
+    relu = nn.Sequential(nn.ReLU(), nn.Linear(2, 1)).double().eval()
+    with torch.no_grad():
+        relu[1].weight.fill_(1.0)  # type: ignore[operator,union-attr]
+    assert rows_of(relu, torch.tensor([[0.0, 1.0]], dtype=torch.float64))[0, 0, :-1].tolist() == [0, 1]
+
+
 def test_a_linear_target_of_the_rows_is_found_exactly() -> None:
     x = points(DataSpec(shape=(7,), low=-1, high=1), 50)
     m, rank = solve(x, 3 * x)
@@ -162,6 +174,25 @@ def pair() -> Local:
 @pytest.fixture(scope="module")
 def twin() -> Local:
     return evidence(ImageNetwork(widths=(16,), epochs=0), ImageNetwork(widths=(16,), epochs=0))
+
+
+def test_as_many_centres_as_training_rows_give_the_network_on_its_training_points(pair: Local) -> None:
+    assert pair.maps is not None
+    few = slice(200)
+    rows, outputs = pair.maps.train[:, few], pair.maps.train_outputs[few]
+    found = replace(
+        pair,
+        maps=replace(pair.maps, train=rows, test=rows, train_outputs=outputs, test_outputs=outputs),
+        train=pair.train[few],
+        test=pair.train[few],
+        test_labels=pair.train_labels[few],
+        kept={},
+    )
+    own = OriginalAccuracy().compute(found, CTX).value
+    for assign in ("row", "input"):
+        assert ClusteredOutputs(k=500, starts=1, assign=assign).compute(found, CTX).value == own
+    assert ClusteredOutputs(k=500, starts=1, of="fidelity").compute(found, CTX).value == 1
+    assert ClusteredOutputs(k=500, starts=1, of="inertia").compute(found, CTX).value == pytest.approx(0, abs=1e-18)
 
 
 def test_a_network_mapped_to_itself_is_itself(twin: Local) -> None:

@@ -100,6 +100,14 @@ def test_hand_set_networks_are_what_is_known_of_them(kind: str, of: str, truth: 
     assert PlanarTruth(of=of, truth=truth + 1).compute(evidence(model, data), CTX).value == pytest.approx(-1)  # type: ignore[arg-type]
 
 
+def test_width_two_closes_a_cell_with_a_circle_in_it() -> None:
+    plane = decompose([oracle("corner")])
+    (triangle,) = (p for p, bounded in zip(plane.polygons(), plane.bounded, strict=True) if bounded)
+    x, y = triangle.T
+    area = abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
+    assert 2 * area / np.linalg.norm(triangle - np.roll(triangle, -1, axis=0), axis=1).sum() == pytest.approx(1 - 0.5**0.5)
+
+
 @pytest.mark.parametrize("sizes", [(2, 2, 1), (2, 2, 2, 1), (2, 2, 2, 2, 1)])
 def test_width_two_closes_no_decision(sizes: tuple[int, ...]) -> None:
     for seed in range(20):

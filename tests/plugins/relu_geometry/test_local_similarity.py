@@ -94,6 +94,16 @@ def test_a_network_beside_itself_is_as_alike_as_can_be(planar: Any) -> None:
     assert MappedSurface().compute(found, CTX).value == pytest.approx(MappedSurface().compute(found, CTX).extras["own_jump"])
 
 
+def test_an_affine_function_more_is_beyond_a_matrix_and_not_beyond_a_constant(planar: Any) -> None:
+    found = planar(ExclusiveOrNet(steps=0), ExclusiveOrNet(steps=0))
+    more = torch.tensor([3.0, -2.0, 5.0], dtype=torch.float64)
+    moved = replace(found.target, train=found.target.train + more, test=found.target.test + more)
+    found = replace(found, target=moved, kept={})
+    left = {rows: predicted(found, *found.pair("test"), "fit", rows)[0] - moved.test for rows in ("biased", "scaled")}  # type: ignore[arg-type]
+    assert left["biased"].abs().max() > 0.1
+    assert left["scaled"].abs().max() < 1e-12
+
+
 def test_rows_that_are_all_the_same_say_nothing_of_pairs(planar: Any) -> None:
     found = planar(ExclusiveOrNet(steps=0), ExclusiveOrNet(steps=0))
     flat = {split: getattr(found.maps, split)[:, :1].expand_as(getattr(found.maps, split)) for split in ("train", "test")}
