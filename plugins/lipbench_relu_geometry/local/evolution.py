@@ -14,7 +14,7 @@ from ..engine.network import ReluNet
 from ..engine.plane import Plane, box, decompose
 from ..metrics.pictures import drawn
 from ..metrics.values import mean_value, share
-from .planar import distinct, on_grid, pick, scalar_maps, zero_loops, zero_segments
+from .planar import distinct, on_grid, pick, scalar_maps, unit_zeros, zero_loops, zero_segments
 from .replicas import ReluClassifiers
 from .task import Local
 
@@ -121,9 +121,14 @@ class RegionEvolution(Metric):
         x, y = evidence.raw_test, evidence.test_labels.numpy()
         for batch, nets in past:
             low, high = evidence.spec.low, evidence.spec.high
-            plane = decompose([nets[who]], box([low, low], [high, high]))
+            window = box([low, low], [high, high])
+            plane = decompose([nets[who]], window)
             right = float((nets[who](x).argmax(axis=1) == y).mean())
-            found.append({"batch": batch, "accuracy": right, **drawn(plane, pick(nets[who]))})
+            layers = [
+                [[float(f"{v:.4g}") for v in segment.ravel()] for unit in units for segment in unit]
+                for units in unit_zeros(nets[who], window)
+            ]
+            found.append({"batch": batch, "accuracy": right, "layers": layers, **drawn(plane, pick(nets[who]))})
         return found
 
 

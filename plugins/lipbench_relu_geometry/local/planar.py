@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..engine.network import ReluNet
-from ..engine.plane import Plane
+from ..engine.plane import Plane, decompose
 
 _SAME = 1e-7
 """Ends of segments nearer than this share of the window are one point."""
@@ -118,6 +119,24 @@ def zero_segments(polygons: list[np.ndarray], maps: np.ndarray) -> np.ndarray:
             t = (z / np.where(cross, z - ahead, 1.0))[cross, None]
             found.append(p[cross] + t * (after[cross] - p[cross]))
     return np.array(found).reshape(-1, 2, 2)
+
+
+def unit_zeros(net: ReluNet, window: np.ndarray) -> list[list[np.ndarray]]:
+    """Where the pre-activation of each hidden unit is zero in a convex window (k, 2): (S, 2, 2) segments, by layer and unit.
+
+    Those of the first layer are straight; later ones are straight on each cell of the layers before and bend only at its edge.
+    """
+    found = []
+    for k, width in enumerate(net.widths):
+        if k == 0:
+            polygons = [window]
+            maps = np.concatenate([net.weights[0], net.biases[0][:, None]], axis=1)[None]
+        else:
+            before = replace(net, weights=net.weights[: k + 1], biases=net.biases[: k + 1], below=net.below[:k])
+            plane = decompose([before], window)
+            polygons, maps = plane.polygons(), np.concatenate([plane.slope, plane.offset[:, :, None]], axis=2)
+        found.append([zero_segments(polygons, maps[:, unit]) for unit in range(width)])
+    return found
 
 
 def zero_loops(segments: np.ndarray, size: float) -> int:

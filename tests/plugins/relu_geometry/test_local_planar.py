@@ -17,6 +17,7 @@ from lipbench_relu_geometry.local.planar import (
     pick,
     positive_area,
     scalar_maps,
+    unit_zeros,
     zero_loops,
     zero_segments,
 )
@@ -100,6 +101,29 @@ def test_hand_set_networks_are_what_is_known_of_them(kind: str, of: str, truth: 
     assert PlanarTruth(of=of, truth=truth + 1).compute(evidence(model, data), CTX).value == pytest.approx(-1)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_zero_sets_are_straight_in_earlier_cells_and_continuous_across_them(seed: int) -> None:
+    net = torch_net((2, 6, 5, 4, 1), seed)
+    layers, at = unit_zeros(net, SQUARE), 0
+    assert [len(units) for units in layers] == [6, 5, 4]
+    for k, units in enumerate(layers):
+        for segments in units:
+            # All along a segment, not at its ends alone, the unit is at zero.
+            points = segments[:, :1] + np.linspace(0, 1, 7)[:, None] * (segments[:, 1:] - segments[:, :1])
+            assert np.abs(net.pre_activations(points.reshape(-1, 2))[:, at]).max(initial=0) < 1e-12
+            assert len(segments) <= 1 or k > 0
+            # An end inside the window is the end of one more segment.
+            ends = segments.reshape(-1, 2)
+            inner = ends[np.abs(ends).max(axis=1) < 1 - 1e-9]
+            near = np.linalg.norm(inner[:, None] - inner[None], axis=2) < 1e-9
+            assert (near.sum(axis=1) == 2).all()
+            at += 1
+    # A unit that changes its sign in the window has a zero set in it.
+    signs = net.bits(grid(-1, 1, 60))
+    for unit, segments in enumerate(s for units in layers for s in units):
+        assert (len(segments) > 0) or len(np.unique(signs[:, unit])) == 1
+
+
 def test_width_two_closes_a_cell_with_a_circle_in_it() -> None:
     plane = decompose([oracle("corner")])
     (triangle,) = (p for p, bounded in zip(plane.polygons(), plane.bounded, strict=True) if bounded)
@@ -157,6 +181,7 @@ def test_replicas_learn_are_kept_and_are_read_again() -> None:
     frames = counts["exact"].extras["frames"]
     assert [f["batch"] for f in frames] == [0, 1, 8, 60]
     assert all(len(f["polygons"]) == len(f["dual"]) for f in frames)
+    assert all(len(f["layers"]) == 2 for f in frames)
     share = ReplicaLearning(of="reached", level=0.01).compute(found, CTX)
     first = ReplicaLearning(of="first_batch", level=0.01).compute(found, CTX)
     assert (share.value, first.value) == (1, 1)
