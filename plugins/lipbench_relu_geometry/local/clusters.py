@@ -55,7 +55,7 @@ class ClusteredOutputs(Metric):
     """Each output's local maps replaced by the nearest of k centres, found by k-means on the rows of the training points.
 
     Args:
-        k: Centres for each output; fewer where there are fewer distinct rows.
+        k: Centres for each output; fewer where there are fewer distinct rows or a centre has none.
         of: `accuracy`; `fidelity`, the share of test points with the same class as the network itself; `inertia` on the
             training rows; `parameters`, the numbers in all centres.
         assign: How a test point finds its centre: by its own `row`, which needs the whole network, or by that of the nearest
@@ -112,9 +112,8 @@ def _clustered(evidence: Local, maps: Maps, k: int, assign: Assign, kind: Rows, 
     found, inertia, centres = [], 0.0, 0
     for train, test, (labels, middles, own) in zip(maps.train.numpy(), maps.test.numpy(), clusters, strict=True):
         # Centres as maps: the mean of the members' whole rows.
-        count = np.bincount(labels, minlength=len(middles))[:, None]
-        sums = np.stack([np.bincount(labels, weights=c, minlength=len(middles)) for c in train.T], axis=1)
-        means = sums / np.maximum(count, 1)
+        sums = np.stack([np.bincount(labels, weights=c) for c in train.T], axis=1)
+        means = sums / np.bincount(labels)[:, None]
         chosen = labels[near] if near is not None else _closest(_space(test, kind, train), middles)
         found.append((means[chosen, :-1] * evidence.test.numpy()).sum(1) + means[chosen, -1])
         inertia, centres = inertia + own, centres + len(middles)
@@ -140,7 +139,7 @@ def kmeans(rows: np.ndarray, k: int, rng: np.random.Generator, starts: int = STA
         starts: Runs.
 
     Returns:
-        Labels (N,), centres (k, d) and the inertia, the least of the runs.
+        Labels (N,), centres (k, d), each of at least one row, and the inertia, the least of the runs.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -157,7 +156,9 @@ def kmeans(rows: np.ndarray, k: int, rng: np.random.Generator, starts: int = STA
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = model.fit_predict(rows)
-    return labels.astype(np.int64), model.cluster_centers_, float(model.inertia_)
+    # Mini-batches may leave centres that no row is nearest to.
+    used, labels = np.unique(labels, return_inverse=True)
+    return labels.astype(np.int64), model.cluster_centers_[used], float(model.inertia_)
 
 
 def _closest(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:

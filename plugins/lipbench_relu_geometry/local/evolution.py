@@ -14,12 +14,15 @@ from ..engine.network import ReluNet
 from ..engine.plane import Plane, box, decompose
 from ..metrics.pictures import drawn
 from ..metrics.values import mean_value, share
-from .planar import distinct, grid, grid_maps, pick, scalar_maps, zero_loops, zero_segments
+from .planar import distinct, on_grid, pick, scalar_maps, unit_zeros, zero_loops, zero_segments
 from .replicas import ReluClassifiers
 from .task import Local
 
 _FAR = 20.0
 """Half width, in those of the box, of the window in which closed curves are looked for."""
+
+_SIDE = 401
+"""Points along each side of the grid on which the source counts maps."""
 
 
 def _learned(evidence: Local, who: str) -> ReluClassifiers:
@@ -86,7 +89,7 @@ class RegionEvolution(Metric):
 
     Args:
         of: `exact` cells; `distinct` maps of the second output less the first among them; `published`, what the source counts:
-            such maps on a 101 x 101 grid, rounded to two decimals; `grid`, the cells that this grid hits; `loops`, the share
+            such maps on a 401 x 401 grid, rounded to two decimals; `grid`, the cells that this grid hits; `loops`, the share
             of replicas whose decision boundary has a closed curve in a window of 20 times the box.
         replica: Which one the pictures of `exact` show; null for the first with the best accuracy at the end.
     """
@@ -118,9 +121,14 @@ class RegionEvolution(Metric):
         x, y = evidence.raw_test, evidence.test_labels.numpy()
         for batch, nets in past:
             low, high = evidence.spec.low, evidence.spec.high
-            plane = decompose([nets[who]], box([low, low], [high, high]))
+            window = box([low, low], [high, high])
+            plane = decompose([nets[who]], window)
             right = float((nets[who](x).argmax(axis=1) == y).mean())
-            found.append({"batch": batch, "accuracy": right, **drawn(plane, pick(nets[who]))})
+            layers = [
+                [[float(f"{v:.4g}") for v in segment.ravel()] for unit in units for segment in unit]
+                for units in unit_zeros(nets[who], window)
+            ]
+            found.append({"batch": batch, "accuracy": right, "layers": layers, **drawn(plane, pick(nets[who]))})
         return found
 
 
@@ -131,14 +139,15 @@ def _plane(evidence: Local, batch: int, nets: tuple[ReluNet, ...]) -> Plane:
 
 
 def _counted(evidence: Local, batch: int, nets: tuple[ReluNet, ...], of: str) -> list[int]:
-    if of in ("exact", "distinct"):
-        plane = _plane(evidence, batch, nets)
-        if of == "exact":
-            return [int(c) for c in plane.counts(len(nets))]
-        maps = scalar_maps(plane, pick(nets[0]))
+    plane = _plane(evidence, batch, nets)
+    if of == "exact":
+        return [int(c) for c in plane.counts(len(nets))]
+    maps = scalar_maps(plane, pick(nets[0]))
+    if of == "distinct":
         return [distinct(maps[plane.net == r], 9) for r in range(len(nets))]
-    points = grid(evidence.spec.low, evidence.spec.high)
-    seen = evidence.once(("grid", batch), lambda: [grid_maps(net, points)[0] for net in nets])
+    line = np.linspace(evidence.spec.low, evidence.spec.high, _SIDE)
+    hit = evidence.once(("grid", batch), lambda: on_grid(plane, nets, line))
+    seen = [maps[hit & (plane.net == r)] for r in range(len(nets))]
     return [len(rows) if of == "grid" else distinct(rows, 2) for rows in seen]
 
 

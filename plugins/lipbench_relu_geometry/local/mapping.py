@@ -31,8 +31,8 @@ class MappedOutputs(Metric):
             predicted and true w; `cosine_before` of the source's and the target's w; `rank` of the source's training rows.
         map: `fit` by least squares on the training points; `identity`, which gives the source itself; `mean`, the target's
             mean map for every point; `shuffled`, the fit to the target's rows in random order.
-        rows: `biased` rows [w; b]; `unbiased`: a map of w alone, and the target's mean b for all; `scaled`: each column
-            divided by its deviation first, with a constant column.
+        rows: `biased` rows [w; b]; `unbiased`: a map of w alone, and the target's mean b for all, with R2 over w alone;
+            `scaled`: each column divided by its deviation first, with a constant column.
 
     Source: Sattelberg et al. 2023, eq. 8.
     """
@@ -57,7 +57,9 @@ class MappedOutputs(Metric):
         if self.of == "cosine":
             return _plain(_cosine(guess, target.test), "cosine")
         if self.of in ("r2", "r2_uniform"):
-            return _plain(_r2(guess, target.test, weighted=self.of == "r2"), "R2")
+            # A map of w alone is judged by w alone; the constant b would hide what it does.
+            last = -1 if self.rows == "unbiased" else None
+            return _plain(_r2(guess[..., :last], target.test[..., :last], weighted=self.of == "r2"), "R2")
         outputs, goal = applied(guess, evidence.test), classes(target.test_outputs)
         if self.of == "gain":
             return _gain(right(outputs, goal), right(source.test_outputs, goal))

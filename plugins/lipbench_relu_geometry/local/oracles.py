@@ -91,7 +91,7 @@ class PlanarTruth(Metric):
             plane = decompose([net])
             return float(len(plane) if self.of == "cells" else plane.bounded.sum())
         if self.of == "grid_maps":
-            return float(distinct(grid_maps(net, grid(low, high))[0], 9))
+            return float(distinct(grid_maps(net, grid(low, high, 101))[0], 9))
         if self.of == "right":
             x, y = evidence.raw_test, evidence.test_labels.numpy()
             return float(((net(x)[:, 0] > 0) == (y == 1)).sum())

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from ..engine.network import ReluNet
-from ..engine.plane import Plane
+from ..engine.plane import Plane, decompose
 
 _SAME = 1e-7
 """Ends of segments nearer than this share of the window are one point."""
@@ -21,7 +24,7 @@ def pick(net: ReluNet) -> np.ndarray:
     return found
 
 
-def grid(low: float, high: float, side: int = 101) -> np.ndarray:
+def grid(low: float, high: float, side: int) -> np.ndarray:
     """(side^2, 2) points of a square, its border included."""
     line = np.linspace(low, high, side)
     return np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -43,6 +46,49 @@ def grid_maps(net: ReluNet, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     _, _, slope, offset = net.affine(np.unpackbits(bits, axis=1, count=net.units))
     weights = pick(net)
     return np.column_stack([np.einsum("n,pnk->pk", weights, slope), offset @ weights]), counts
+
+
+def on_grid(plane: Plane, nets: Sequence[ReluNet], line: np.ndarray) -> np.ndarray:
+    """(P,) bool: which cells a grid hits, without a look at each of its points.
+
+    A convex polygon has a point of the grid in it where, in some column of the grid, the point next to the middle of the
+    polygon's part of the column is in it; one point for each polygon and column is enough.
+
+    Args:
+        plane: Of networks in the square that the grid fills.
+        nets: These networks.
+        line: (side,) coordinates of the grid, evenly spaced.
+    """
+    polygons, bits = plane.polygons(), plane.bits()
+    hit = _hit(plane, nets, bits, np.arange(len(bits)), _next(line, np.array([p.mean(axis=0) for p in polygons])))
+    # Most have the point next to the mean of their corners in them.
+    rest, found = np.flatnonzero(~hit), []
+    for i in rest:
+        p = polygons[i]
+        x = line[(line >= p[:, 0].min()) & (line <= p[:, 0].max())]
+        (x0, y0), (x1, y1) = p.T[:, :, None], np.roll(p, -1, axis=0).T[:, :, None]
+        there = (np.minimum(x0, x1) <= x) & (x <= np.maximum(x0, x1)) & (x0 != x1)
+        y = y0 + (x - x0) * (y1 - y0) / np.where(x0 != x1, x1 - x0, 1.0)
+        middle = (np.where(there, y, np.inf).min(axis=0) + np.where(there, y, -np.inf).max(axis=0)) / 2
+        found.append(_next(line, np.column_stack([x, middle])))
+    cells = np.repeat(rest, [len(points) for points in found])
+    hit[cells[_hit(plane, nets, bits, cells, np.concatenate([np.zeros((0, 2)), *found]))]] = True
+    return hit
+
+
+def _next(line: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The points of a grid next to points."""
+    steps = np.rint((points - line[0]) / (line[-1] - line[0]) * (len(line) - 1))
+    return line[np.clip(np.nan_to_num(steps), 0, len(line) - 1).astype(np.int64)]
+
+
+def _hit(plane: Plane, nets: Sequence[ReluNet], bits: np.ndarray, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Whether each point is in its cell."""
+    found = np.zeros(len(cells), dtype=bool)
+    for r, net in enumerate(nets):
+        mine = plane.net[cells] == r
+        found[mine] = (net.bits(points[mine]) == bits[cells[mine]]).all(axis=1)
+    return found
 
 
 def positive_area(polygons: list[np.ndarray], maps: np.ndarray) -> float:
@@ -73,6 +119,24 @@ def zero_segments(polygons: list[np.ndarray], maps: np.ndarray) -> np.ndarray:
             t = (z / np.where(cross, z - ahead, 1.0))[cross, None]
             found.append(p[cross] + t * (after[cross] - p[cross]))
     return np.array(found).reshape(-1, 2, 2)
+
+
+def unit_zeros(net: ReluNet, window: np.ndarray) -> list[list[np.ndarray]]:
+    """Where the pre-activation of each hidden unit is zero in a convex window (k, 2): (S, 2, 2) segments, by layer and unit.
+
+    Those of the first layer are straight; later ones are straight on each cell of the layers before and bend only at its edge.
+    """
+    found = []
+    for k, width in enumerate(net.widths):
+        if k == 0:
+            polygons = [window]
+            maps = np.concatenate([net.weights[0], net.biases[0][:, None]], axis=1)[None]
+        else:
+            before = replace(net, weights=net.weights[: k + 1], biases=net.biases[: k + 1], below=net.below[:k])
+            plane = decompose([before], window)
+            polygons, maps = plane.polygons(), np.concatenate([plane.slope, plane.offset[:, :, None]], axis=2)
+        found.append([zero_segments(polygons, maps[:, unit]) for unit in range(width)])
+    return found
 
 
 def zero_loops(segments: np.ndarray, size: float) -> int:

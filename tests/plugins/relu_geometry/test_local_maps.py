@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,18 @@ def test_what_has_no_local_maps_is_refused() -> None:
         ImageNetwork(kind="conv", kernel=7, padding=0).build(IMAGE, CTX)
 
 
+def test_ties_go_to_the_first_and_a_unit_at_zero_is_off() -> None:
+    pool = nn.Sequential(nn.MaxPool2d((1, 2)), nn.Flatten(), nn.Linear(2, 1)).double().eval()
+    with torch.no_grad():
+        pool[2].weight.fill_(1.0)  # type: ignore[operator,union-attr]
+    equal = torch.full((1, 1, 1, 4), 0.7, dtype=torch.float64)
+    assert rows_of(pool, equal)[0, 0, :-1].tolist() == [1, 0, 1, 0]
+    relu = nn.Sequential(nn.ReLU(), nn.Linear(2, 1)).double().eval()
+    with torch.no_grad():
+        relu[1].weight.fill_(1.0)  # type: ignore[operator,union-attr]
+    assert rows_of(relu, torch.tensor([[0.0, 1.0]], dtype=torch.float64))[0, 0, :-1].tolist() == [0, 1]
+
+
 def test_a_linear_target_of_the_rows_is_found_exactly() -> None:
     x = points(DataSpec(shape=(7,), low=-1, high=1), 50)
     m, rank = solve(x, 3 * x)
@@ -136,6 +149,15 @@ def test_clusters_of_as_many_centres_as_rows_are_the_rows() -> None:
     assert spread == pytest.approx(((rows - rows.mean(axis=0)) ** 2).sum())
 
 
+def test_no_centre_is_without_rows() -> None:
+    rows = np.random.default_rng(0).normal(size=(10_001, 2))
+    rows[2500:] = rows[2500:] * 1e-3 + [50.0, 0.0]
+    labels, centres, _ = kmeans(rows, 2000, np.random.default_rng(0), starts=1)
+    # In mini-batches: some of the 2,000 have no row and are not kept.
+    assert len(centres) < 2000
+    assert np.array_equal(np.unique(labels), np.arange(len(centres)))
+
+
 def evidence(network: Model, target: Model) -> Local:
     data, task = Digits(image=True, test_fraction=0.278), LocallyLinear()
     for model in (network, target):
@@ -154,6 +176,25 @@ def twin() -> Local:
     return evidence(ImageNetwork(widths=(16,), epochs=0), ImageNetwork(widths=(16,), epochs=0))
 
 
+def test_as_many_centres_as_training_rows_give_the_network_on_its_training_points(pair: Local) -> None:
+    assert pair.maps is not None
+    few = slice(200)
+    rows, outputs = pair.maps.train[:, few], pair.maps.train_outputs[few]
+    found = replace(
+        pair,
+        maps=replace(pair.maps, train=rows, test=rows, train_outputs=outputs, test_outputs=outputs),
+        train=pair.train[few],
+        test=pair.train[few],
+        test_labels=pair.train_labels[few],
+        kept={},
+    )
+    own = OriginalAccuracy().compute(found, CTX).value
+    for assign in ("row", "input"):
+        assert ClusteredOutputs(k=500, starts=1, assign=assign).compute(found, CTX).value == own
+    assert ClusteredOutputs(k=500, starts=1, of="fidelity").compute(found, CTX).value == 1
+    assert ClusteredOutputs(k=500, starts=1, of="inertia").compute(found, CTX).value == pytest.approx(0, abs=1e-18)
+
+
 def test_a_network_mapped_to_itself_is_itself(twin: Local) -> None:
     original = OriginalAccuracy().compute(twin, CTX).value
     for kind in ("fit", "identity"):
@@ -162,6 +203,21 @@ def test_a_network_mapped_to_itself_is_itself(twin: Local) -> None:
         assert MappedOutputs(of="gain", map=kind).compute(twin, CTX).value == 0
         assert MappedOutputs(of="r2", map=kind).compute(twin, CTX).value == pytest.approx(1)
         assert MappedOutputs(of="cosine", map=kind).compute(twin, CTX).value == pytest.approx(1)
+
+
+def test_a_map_of_w_alone_is_judged_by_w_alone(twin: Local) -> None:
+    assert twin.maps is not None
+    # The target's w is a linear map of the source's; its offsets are large and belong to nothing.
+    turn = torch.linalg.qr(points(DataSpec(shape=(64,), low=-1, high=1), 64))[0]
+    changed = {}
+    for split in ("train", "test"):
+        rows = getattr(twin.maps, split)
+        offsets = 1e3 * points(DataSpec(shape=(rows.shape[1],), low=-1, high=1), rows.shape[0], seed=len(split))
+        changed[split] = torch.cat([rows[:, :, :-1] @ turn, offsets[:, :, None]], 2)
+    found = replace(twin, target=replace(twin.maps, **changed), kept={})
+    for of in ("r2", "r2_uniform"):
+        assert MappedOutputs(of=of, rows="unbiased").compute(found, CTX).value == pytest.approx(1, abs=1e-6)  # type: ignore[arg-type]
+        assert MappedOutputs(of=of).compute(found, CTX).value < 0.99  # type: ignore[arg-type]
 
 
 def test_no_map_gives_the_source_whatever_the_target(pair: Local) -> None:

@@ -13,9 +13,11 @@ from lipbench_relu_geometry.local.planar import (
     distinct,
     grid,
     grid_maps,
+    on_grid,
     pick,
     positive_area,
     scalar_maps,
+    unit_zeros,
     zero_loops,
     zero_segments,
 )
@@ -50,7 +52,7 @@ def test_exclusive_or_is_what_its_formula_says() -> None:
     # At (1, -1) and (-1, 1) the first unit is on and the second, exactly 0, is off.
     _, _, slope, offset = net.affine(net.bits(corners))
     assert np.column_stack([slope[:, 0], offset]).tolist() == [[-2, -2, 1], [2, 2, 1], [2, 2, 1], [0, 0, -1]]
-    _, hits = grid_maps(net, grid(-50, 50) / 50)
+    _, hits = grid_maps(net, grid(-50, 50, 101) / 50)
     sums = [i + j for i in range(-50, 51) for j in range(-50, 51)]
     assert sorted(hits.tolist()) == [sum(s <= -50 for s in sums), sum(-50 < s <= 0 for s in sums), sum(s > 0 for s in sums)]
     plane = decompose([net], SQUARE)
@@ -99,6 +101,37 @@ def test_hand_set_networks_are_what_is_known_of_them(kind: str, of: str, truth: 
     assert PlanarTruth(of=of, truth=truth + 1).compute(evidence(model, data), CTX).value == pytest.approx(-1)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_zero_sets_are_straight_in_earlier_cells_and_continuous_across_them(seed: int) -> None:
+    net = torch_net((2, 6, 5, 4, 1), seed)
+    layers, at = unit_zeros(net, SQUARE), 0
+    assert [len(units) for units in layers] == [6, 5, 4]
+    for k, units in enumerate(layers):
+        for segments in units:
+            # All along a segment, not at its ends alone, the unit is at zero.
+            points = segments[:, :1] + np.linspace(0, 1, 7)[:, None] * (segments[:, 1:] - segments[:, :1])
+            assert np.abs(net.pre_activations(points.reshape(-1, 2))[:, at]).max(initial=0) < 1e-12
+            assert len(segments) <= 1 or k > 0
+            # An end inside the window is the end of one more segment.
+            ends = segments.reshape(-1, 2)
+            inner = ends[np.abs(ends).max(axis=1) < 1 - 1e-9]
+            near = np.linalg.norm(inner[:, None] - inner[None], axis=2) < 1e-9
+            assert (near.sum(axis=1) == 2).all()
+            at += 1
+    # A unit that changes its sign in the window has a zero set in it.
+    signs = net.bits(grid(-1, 1, 60))
+    for unit, segments in enumerate(s for units in layers for s in units):
+        assert (len(segments) > 0) or len(np.unique(signs[:, unit])) == 1
+
+
+def test_width_two_closes_a_cell_with_a_circle_in_it() -> None:
+    plane = decompose([oracle("corner")])
+    (triangle,) = (p for p, bounded in zip(plane.polygons(), plane.bounded, strict=True) if bounded)
+    x, y = triangle.T
+    area = abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
+    assert 2 * area / np.linalg.norm(triangle - np.roll(triangle, -1, axis=0), axis=1).sum() == pytest.approx(1 - 0.5**0.5)
+
+
 @pytest.mark.parametrize("sizes", [(2, 2, 1), (2, 2, 2, 1), (2, 2, 2, 2, 1)])
 def test_width_two_closes_no_decision(sizes: tuple[int, ...]) -> None:
     for seed in range(20):
@@ -111,9 +144,24 @@ def test_width_two_closes_no_decision(sizes: tuple[int, ...]) -> None:
 def test_a_grid_sees_no_more_than_there_is(seed: int) -> None:
     net = torch_net((2, 8, 8, 8, 2), seed)
     plane = decompose([net], SQUARE)
-    maps, seen = scalar_maps(plane, pick(net)), grid_maps(net, grid(-1, 1))[0]
-    assert distinct(seen, 2) <= len(seen) <= len(plane)
+    maps = scalar_maps(plane, pick(net))
+    coarse, fine = (grid_maps(net, grid(-1, 1, side))[0] for side in (101, 401))
+    # Each point of the coarse grid is one of the fine grid.
+    assert len(coarse) <= len(fine) <= len(plane)
+    assert distinct(fine, 2) <= len(fine)
     assert distinct(maps, 9) <= len(plane)
+    for side, seen in ((101, coarse), (401, fine)):
+        hit = maps[on_grid(plane, [net], np.linspace(-1, 1, side))]
+        assert len(hit) == len(seen)
+        np.testing.assert_allclose(hit[np.lexsort(hit.T)], seen[np.lexsort(seen.T)], atol=1e-9)
+
+
+def test_the_published_count_is_on_the_grid_of_the_source() -> None:
+    model, data = trained(hidden=(8, 8, 8), replicas=2, batches=0)
+    found = evidence(model, data)
+    seen = [grid_maps(net, grid(-1, 1, 401))[0] for net in model.past()[-1][1]]
+    assert RegionEvolution(of="grid").compute(found, CTX).value == np.mean([len(rows) for rows in seen])
+    assert RegionEvolution(of="published").compute(found, CTX).value == np.mean([distinct(rows, 2) for rows in seen])
 
 
 def test_replicas_learn_are_kept_and_are_read_again() -> None:
@@ -133,6 +181,7 @@ def test_replicas_learn_are_kept_and_are_read_again() -> None:
     frames = counts["exact"].extras["frames"]
     assert [f["batch"] for f in frames] == [0, 1, 8, 60]
     assert all(len(f["polygons"]) == len(f["dual"]) for f in frames)
+    assert all(len(f["layers"]) == 2 for f in frames)
     share = ReplicaLearning(of="reached", level=0.01).compute(found, CTX)
     first = ReplicaLearning(of="first_batch", level=0.01).compute(found, CTX)
     assert (share.value, first.value) == (1, 1)

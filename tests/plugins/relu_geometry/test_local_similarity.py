@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,23 @@ def test_a_network_beside_itself_is_as_alike_as_can_be(planar: Any) -> None:
     assert MappedSurface().compute(found, CTX).value == pytest.approx(MappedSurface().compute(found, CTX).extras["own_jump"])
 
 
+def test_an_affine_function_more_is_beyond_a_matrix_and_not_beyond_a_constant(planar: Any) -> None:
+    found = planar(ExclusiveOrNet(steps=0), ExclusiveOrNet(steps=0))
+    more = torch.tensor([3.0, -2.0, 5.0], dtype=torch.float64)
+    moved = replace(found.target, train=found.target.train + more, test=found.target.test + more)
+    found = replace(found, target=moved, kept={})
+    left = {rows: predicted(found, *found.pair("test"), "fit", rows)[0] - moved.test for rows in ("biased", "scaled")}  # type: ignore[arg-type]
+    assert left["biased"].abs().max() > 0.1
+    assert left["scaled"].abs().max() < 1e-12
+
+
+def test_rows_that_are_all_the_same_say_nothing_of_pairs(planar: Any) -> None:
+    found = planar(ExclusiveOrNet(steps=0), ExclusiveOrNet(steps=0))
+    flat = {split: getattr(found.maps, split)[:, :1].expand_as(getattr(found.maps, split)) for split in ("train", "test")}
+    same = replace(found, maps=replace(found.maps, **flat), target=replace(found.maps, **flat), kept={})
+    assert CosineTest(of="p", permutations=99).compute(same, CTX).value == 1
+
+
 def test_the_square_is_even_and_the_networks_learn_its_corners(planar: Any) -> None:
     train, test = SQUARE.split("train", CTX), SQUARE.split("test", CTX)
     assert (len(train.inputs), len(test.inputs)) == (441, 400)
@@ -124,7 +142,7 @@ def test_jumps_of_a_step_are_its_height_and_those_of_a_bend_vanish() -> None:
 def test_pruned_networks_hold_what_there_is_room_for(planar: Any) -> None:
     model = ImageNetwork(widths=(7,), epochs=0)
     model.build(SQUARE.spec(), CTX)
-    linear = [part for part in pruned(model.module, 20).modules() if isinstance(part, nn.Linear)]
+    linear = [part for part in pruned(model.module, 20)[0].modules() if isinstance(part, nn.Linear)]
     weights = torch.cat([part.weight.flatten() for part in linear])
     assert int((weights != 0).sum()) == 20 - sum(part.bias.numel() for part in linear)
     full = torch.cat([part.weight.flatten() for part in model.module.modules() if isinstance(part, nn.Linear)]).abs()
@@ -132,7 +150,11 @@ def test_pruned_networks_hold_what_there_is_room_for(planar: Any) -> None:
     found = planar(ImageNetwork(widths=(7,), epochs=0), LocalOracle())
     assert PrunedNetwork(of="numbers").compute(found, CTX).value == 7 * 2 + 7 + 2 * 7 + 2
     whole = PrunedNetwork(k=1000, of="fidelity").compute(found, CTX)
-    assert (whole.value, whole.extras["numbers"]) == (1, 37)
+    assert (whole.value, whole.extras["numbers"], whole.unranked) == (1, 37, None)
+    # Offsets alone, 7 + 2, are more than the 2 * 3 numbers of one centre for each output.
+    none = PrunedNetwork(k=1).compute(found, CTX)
+    assert none.extras["numbers"] == 9
+    assert none.unranked == "9 numbers are left where there is room for 6"
     with pytest.raises(NotApplicable, match="single network"):
         PrunedNetwork().compute(planar(LocalOracle(), LocalOracle()), CTX)
 

@@ -155,6 +155,10 @@ def test_the_profile_of_the_source_runs_on_small_files(tmp_path: Path) -> None:
 def test_published_tables_are_whole_and_their_anomalies_are_marked() -> None:
     tables = {note: [e for e in ENTRIES if e["note"] == note] for note in ("Table 1", "Table 2", "notebook")}
     assert {note: len(found) for note, found in tables.items()} == {"Table 1": 30, "Table 2": 25, "notebook": 61}
+    distinct = {e["where"]["network"]: e["value"] for e in ENTRIES if e["where"]["metric"] == "unique_rows"}
+    assert distinct == {"Dense": 0.9996, "Conv1": 1, "Conv2": 1, "Inception": 1, "ResNet": 1}
+    first = {(e["where"]["network"], e["where"]["data"]): e["value"] for e in ENTRIES if e["where"]["metric"] == "first_batch"}
+    assert first == {("3", "circle"): 147, ("8-8-8", "circle"): 107, ("8-8-8", "four circles"): 410}
     original = {e["where"]["network"]: e["value"] for e in tables["Table 1"] if e["where"]["metric"] == "original"}
     for e in tables["Table 2"]:
         source, target = e["where"]["network"], e["where"]["target"]

@@ -26,7 +26,7 @@ _PANELS = (
 
 
 def mapping_heat_maps(records: Sequence[Record]) -> dict[str, Figure]:
-    """One figure for each dataset: sources by rows, the untrained one last; targets by columns.
+    """One figure for each dataset: sources by rows, targets by columns.
 
     Args:
         records: In the order of the plan.

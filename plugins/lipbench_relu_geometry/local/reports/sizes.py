@@ -28,7 +28,9 @@ def sizes(records: Sequence[Record]) -> Table:
             mine = [r for r in good(needed, "centres_needed", of=of, share=share) if r.roles["network"] == name]
             line.append(_range(mine))
         for k in ks:
-            for found in (clusters, list(good(kept, "pruned_network", of="accuracy"))):
+            # Without those that cannot be made as small.
+            smaller = [r for r in good(kept, "pruned_network", of="accuracy") if r.unranked is None]
+            for found in (clusters, smaller):
                 value = average([r for r in found if r.roles["network"] == name and r.params["metric"]["k"] == k])
                 line.append(Entry(text=written(value), value=value))
         rows.append(line)
@@ -41,7 +43,8 @@ def sizes(records: Sequence[Record]) -> Table:
         caption=(
             "Numbers: parameters of the network; k centres for each output hold k o (d + 1). The smallest k of the list that keeps the share of "
             "the network's accuracy, or of the test points with its class (fidelity): least and most over seeds; > where no k of the list did. "
-            "Centres and pruned: accuracy of k centres, and of the network without its smallest weights at the same size, not trained again."
+            "Centres and pruned: accuracy of k centres, and of the network without its smallest weights at the same size, not trained again; - where its "
+            "offsets and numbers of batch norm alone are more."
         ),
     )
 
