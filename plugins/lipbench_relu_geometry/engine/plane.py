@@ -15,11 +15,9 @@ import numpy as np
 
 from lipbench.api import InvalidInput, NotApplicable
 
-from .network import ReluNet, stacked
+from .network import FLAT, ReluNet, stacked
 from .polygons import OUTSIDE, Rings, cut, joined, mark, unit
 
-FLAT = 1e-13
-"""A pre-activation whose gradient is this share of the sizes that it is a sum of is constant on the cell."""
 _LARGE = 16
 """Pieces of one cell from which on they are worth a product of their own."""
 _NUMBERS = 2**20

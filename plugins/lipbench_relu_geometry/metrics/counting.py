@@ -266,7 +266,8 @@ def _brute_force(net: ReluNet, low: float | None, high: float | None) -> set[byt
     a, b = (-1e6, 1e6) if low is None or high is None else (low, high)
     for i, bits in enumerate(patterns):
         flat = np.abs(cells.rows[i]).sum(axis=1) < 1e-12
-        level = np.where(bits[flat] > 0, cells.bounds[i][flat] > 0, cells.bounds[i][flat] >= 0)  # a constant 0 is off
+        # A constant 0 is off, and may be a sum that is 0 but for rounding.
+        level = np.where(bits[flat] > 0, cells.bounds[i][flat] > 1e-12, cells.bounds[i][flat] >= -1e-12)
         if not bool(level.all()) or _empty(cells.rows[i], cells.bounds[i], a, b):
             continue
         found.add(np.packbits(bits).tobytes())

@@ -38,7 +38,7 @@ def brute_force(net: ReluNet) -> set[bytes]:
         a, c = cell.rows[0], cell.bounds[0]
         size = np.linalg.norm(a, axis=1)
         flat = size < 1e-12
-        if not np.where(bits[0, flat] > 0, c[flat] > 0, c[flat] >= 0).all():  # a constant 0 is off
+        if not np.where(bits[0, flat] > 0, c[flat] > 1e-12, c[flat] >= -1e-12).all():  # a constant 0 is off, to rounding
             continue
         solved = linprog(
             [0.0] * net.inputs + [-1.0],
