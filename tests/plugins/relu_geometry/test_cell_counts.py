@@ -72,6 +72,25 @@ def test_the_whole_space_has_the_seeded_counts(sizes: tuple[int, ...], seed: int
         assert len(enumerate_cells(net, engine=engine)) == count
 
 
+@pytest.mark.parametrize(("sizes", "seed", "count"), [((2, 10, 10, 1), 0, 203), ((2, 25, 25, 25, 1), 4, 2940)])
+def test_neither_a_shift_nor_the_unit_of_the_inputs_changes_the_count(sizes: tuple[int, ...], seed: int, count: int) -> None:
+    net = torch_net(sizes, seed)
+    far = [net.on_plane(np.array([s, -s / 2]), np.eye(2)) for s in (3e4, 1e5, 1e6)]
+    for moved in (*far, net.in_units(1e-8), net.in_units(1e8)):
+        found = enumerate_cells(moved, engine="polygons")
+        assert (len(found), found.nongeneric) == (count, 0)
+    apart = decompose([far[0], net])
+    assert apart.counts(2).tolist() == [count, count]
+
+
+def test_networks_without_a_hidden_layer_are_one_cell() -> None:
+    for m in (2, 3):
+        net = net_of([(np.ones((2, m)), np.zeros(2))])
+        for ends in ((), (-1.0, 1.0)):
+            found = enumerate_cells(net, *ends)
+            assert (len(found), found.bits().shape, found.faults(net)) == (1, (1, 0), [])
+
+
 def test_a_wider_window_has_more_of_the_cells() -> None:
     net = torch_net((2, 10, 10, 1), 0)
     assert [len(decompose([net], box([-r, -r], [r, r]))) for r in (1, 10, 100, 1e3, 1e6)] == [59, 183, 201, 203, 203]
