@@ -336,14 +336,15 @@ def _start(count: int, window: np.ndarray | Sequence[np.ndarray]) -> tuple[np.nd
 def _middle(lines: np.ndarray) -> tuple[np.ndarray, float]:
     """The median of where lines (R, width, 3) of one network each meet, and the median distance from it; 0 and 1 without one."""
     one, two = np.triu_indices(min(lines.shape[1], _MET), 1)
-    met = np.cross(lines[:, one], lines[:, two]).reshape(-1, 3)
-    size = np.sqrt((lines[:, :, :2] ** 2).sum(axis=2))
-    met = met[np.abs(met[:, 2]) > 1e-9 * (size[:, one] * size[:, two]).ravel()]
-    if not len(met):
+    (a, b, c), (d, e, f) = lines[:, one].reshape(-1, 3).T, lines[:, two].reshape(-1, 3).T
+    turn = a * e - b * d
+    met = turn * turn > 1e-18 * (a * a + b * b) * (d * d + e * e)
+    if not met.any():
         return np.zeros(2), 1.0
-    points = met[:, :2] / met[:, 2:]
-    centre = np.median(points, axis=0)
-    scale = float(np.median(np.abs(points - centre).max(axis=1)))
+    points = np.array([b * f - c * e, c * d - a * f])[:, met] / turn[met]
+    half = points.shape[1] // 2
+    centre = np.partition(points, half, axis=1)[:, half]
+    scale = float(np.partition(np.abs(points - centre[:, None]).max(axis=0), half)[half])
     return centre, scale if scale > _SAME * (1 + float(np.abs(centre).max())) else 1.0
 
 
