@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lipbench_relu_geometry.engine.enumerate import CellComplex, Engine, enumerate_cells
 from lipbench_relu_geometry.engine.network import net_of
 from lipbench_relu_geometry.engine.plane import box, decompose
+from lipbench_relu_geometry.engine.vertices import walk
 from relu_nets import brute_force, hexagon, keys, normal_net, torch_net
 
 from lipbench.api import InvalidInput, NotApplicable
@@ -41,11 +42,11 @@ def test_generic_hyperplanes_have_the_known_cells_and_facets(m: int, n: int, cel
 @pytest.mark.parametrize(("sizes", "seed", "count"), DEEP)
 def test_the_set_of_cells_is_that_of_brute_force(sizes: tuple[int, ...], seed: int, count: int) -> None:
     net = normal_net(sizes, seed)
-    truth = brute_force(net) if net.units <= 8 else None
+    truth = brute_force(net)
     for engine in (*_engines(sizes[0]), *(("traversal",) if sizes[0] < 4 else ())):
         found = enumerate_cells(net, engine=engine)  # type: ignore[arg-type]
         assert len(found) == count
-        assert truth is None or keys(found.bits()) == truth
+        assert keys(found.bits()) == truth
         assert found.faults(net) == []
 
 
@@ -91,6 +92,16 @@ def test_networks_without_a_hidden_layer_are_one_cell() -> None:
             assert (len(found), found.bits().shape, found.faults(net)) == (1, (1, 0), [])
 
 
+@pytest.mark.parametrize(("sizes", "most"), [((2, 10, 10, 1), 56**2), ((3, 5, 4, 1), 26 * 15), ((2, 1, 6, 1), 2 * 7)])
+def test_counts_lie_between_those_of_the_first_layer_and_of_all_as_if_alone(sizes: tuple[int, ...], most: int) -> None:
+    for seed in range(5):
+        net = normal_net(sizes, seed)
+        found, first = enumerate_cells(net), enumerate_cells(net_of([*zip(net.weights[:1], net.biases[:1], strict=True), (np.ones((1, sizes[1])), np.zeros(1))]))  # fmt: skip
+        assert len(first) <= len(found) <= most
+        facets = found.facets().sum(axis=1)
+        assert (facets[found.bounded] >= sizes[0] + 1).all()
+
+
 def test_a_wider_window_has_more_of_the_cells() -> None:
     net = torch_net((2, 10, 10, 1), 0)
     assert [len(decompose([net], box([-r, -r], [r, r]))) for r in (1, 10, 100, 1e3, 1e6)] == [59, 183, 201, 203, 203]
@@ -120,6 +131,8 @@ def test_euler_counts_vertices_edges_and_cells() -> None:
     edges, lone = found.neighbours()
     assert (len(found), len(edges), lone) == (62, 111, 0)
     assert int(found.facets().sum()) == 2 * 111
+    vertices = walk(normal_net((2, 6, 6, 1), 4)).vertices
+    assert (vertices, vertices - len(edges) + len(found)) == (50, 1)
 
 
 def _excess(found: CellComplex) -> dict[int, int]:

@@ -27,7 +27,8 @@ def test_units_on_one_hyperplane(factor: float) -> None:
         assert found.nongeneric > 0
     with pytest.raises(NotGeneric):
         enumerate_cells(net, engine="vertices")
-    assert len(published(net, START)) < 11
+    starts = np.random.default_rng(0).standard_normal((12, 2))
+    assert {len(published(net, s)) for s in starts} == {5, 6}
 
 
 def test_hyperplanes_that_are_nearly_one() -> None:
@@ -65,6 +66,11 @@ def test_degenerate_units_in_three_dimensions_are_counted_by_the_traversal() -> 
 def test_the_tent_map_has_all_its_pieces(depth: int) -> None:
     found = enumerate_cells(tent(depth), 0, 1)
     assert len(found) == 2**depth
+    assert set(np.abs(tent(depth).jacobian(found.bits()))[:, 0, 0]) == {2.0**depth}
+
+
+def test_the_published_traversal_finds_half_of_a_tent_map() -> None:
+    assert [len(published(tent(3), np.array([s]))) for s in (0.01, 0.2, 0.4, 0.7)] == [4] * 4
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
