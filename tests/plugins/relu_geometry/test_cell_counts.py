@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lipbench_relu_geometry.engine import enumerate as enumerate_module
 from lipbench_relu_geometry.engine.enumerate import CellComplex, Engine, enumerate_cells
 from lipbench_relu_geometry.engine.network import net_of
 from lipbench_relu_geometry.engine.plane import box, decompose
@@ -82,6 +84,19 @@ def test_neither_a_shift_nor_the_unit_of_the_inputs_changes_the_count(sizes: tup
         assert (len(found), found.nongeneric) == (count, 0)
     apart = decompose([far[0], net])
     assert apart.counts(2).tolist() == [count, count]
+
+
+def test_vertices_are_asked_where_polygons_leave_facets_without_a_partner(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, by_polygons = normal_net((2, 6, 6, 1), 4), enumerate_module._by_polygons
+
+    def without_one(*args: object) -> CellComplex:
+        found = by_polygons(*args)  # type: ignore[arg-type]
+        return replace(found, packed=found.packed[1:], active=found.active[1:], nongeneric=3)
+
+    monkeypatch.setattr(enumerate_module, "_by_polygons", without_one)
+    assert (len(enumerate_cells(net)), enumerate_cells(net).engine) == (62, "vertices")
+    assert len(enumerate_cells(net, engine="polygons")) == 61
+    assert enumerate_cells(hexagon()).engine == "polygons"  # in no general position: vertices refuse it
 
 
 def test_networks_without_a_hidden_layer_are_one_cell() -> None:
