@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, shortest_path
 
-from lipbench.api import InvalidInput
+from lipbench.api import InvalidInput, NotApplicable
 
 from .network import ReluNet
 from .plane import Plane, box, decompose
@@ -84,8 +84,11 @@ class CellComplex:
             alike = int((parity[edges[:, 0]] == parity[edges[:, 1]]).sum())
             wrong += [f"{alike} pairs of neighbours differ in an even number of bits"] if alike else []
         if self.inner is not None:
-            other = int((np.packbits(net.bits(self.inner), axis=1) != self.packed).any(axis=1).sum())
-            wrong += [f"{other} cells do not contain their own point"] if other else []
+            other = np.flatnonzero((np.packbits(net.bits(self.inner), axis=1) != self.packed).any(axis=1))
+            if len(other):  # units that are 0 on the whole cell are read with care
+                again = np.packbits(net.steady_bits(self.inner[other])[0], axis=1)
+                other = other[(again != self.packed[other]).any(axis=1)]
+            wrong += [f"{len(other)} cells do not contain their own point"] if len(other) else []
         return wrong
 
 
@@ -104,7 +107,8 @@ def enumerate_cells(
 ) -> CellComplex:
     """All cells that meet the open box [low, high]^m, or all of the whole space.
 
-    `auto` clips polygons where there are two inputs, else walks from vertex to vertex, and where that finds no general
+    `auto` clips polygons where there are two inputs, and walks from vertex to vertex where these show no general position in the
+    whole plane; with more inputs it walks from vertex to vertex, and where that finds no general
     position goes from neighbour to neighbour, which is right for any network and slow.
 
     Args:
@@ -122,7 +126,14 @@ def enumerate_cells(
     if (low is None) != (high is None) or (low is not None and high is not None and low >= high):
         raise InvalidInput(f"the box [{low}, {high}] is empty or has one end only")
     if engine == "polygons" or (engine == "auto" and net.inputs == 2):
-        return _by_polygons(net, low, high, limit)
+        found = _by_polygons(net, low, high, limit)
+        if engine == "polygons" or low is not None or not found.nongeneric:
+            return found
+        try:  # facets without a partner may be cells too far out for polygons
+            walked = _by_vertices(net, low, high, limit)
+        except NotApplicable:
+            return found
+        return walked if len(walked) > len(found) else found
     if engine == "traversal":
         return _by_traversal(net, low, high, limit)
     try:

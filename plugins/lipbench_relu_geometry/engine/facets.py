@@ -46,6 +46,8 @@ def active_bits(net: ReluNet, x: np.ndarray, rng: np.random.Generator, *, rays: 
         rays: How many of these.
     """
     bits = net.bits(x[None])
+    if not net.units:
+        return Facets(active=np.zeros(0, dtype=bool), rank=0, programs=0, shot=0, dimension=0)
     _, singular, right = np.linalg.svd(net.weights[0], full_matrices=False)
     full = int((singular > 1e-10 * singular.max(initial=0.0)).sum())
     active = np.zeros(net.units, dtype=bool)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipbench.api import InvalidInput
+
 ROWS, COLUMNS = 512, 2048
 """Queries and references whose products are held at a time: a block stays in the cache of a core."""
 _LONG = 8
@@ -36,6 +38,9 @@ def nearest_hamming(queries: np.ndarray, references: np.ndarray, *, same: bool =
         references: (M, h).
         same: They are the same rows: no row is its own neighbour.
         device: Where the products are made.
+
+    Raises:
+        InvalidInput: There is no neighbour.
     """
     h = queries.shape[1]
     # Of rows of one byte torch's product reads what is not there; short rows gain nothing either.
@@ -56,7 +61,11 @@ def nearest_hamming(queries: np.ndarray, references: np.ndarray, *, same: bool =
 
 
 def nearest_euclid(queries: np.ndarray, references: np.ndarray, *, same: bool = False, device: str = "cpu") -> Nearest:
-    """The same by the Euclidean distance of rows (N, d) and (M, d), in float64."""
+    """The same by the Euclidean distance of rows (N, d) and (M, d), in float64.
+
+    Raises:
+        InvalidInput: There is no neighbour.
+    """
     x, y = (torch.from_numpy(np.ascontiguousarray(a, dtype=np.float64)).to(device) for a in (queries, references))
     half = (y * y).sum(1) / 2
     best, index, tied = _nearest(len(x), len(y), lambda r, c: x[r] @ y[c].T - half[c], same)
@@ -71,6 +80,8 @@ def _multiplies_bytes(device: str) -> bool:
 @torch.inference_mode()
 def _nearest(n: int, m: int, score: Callable[[slice, slice], Tensor], same: bool) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """The largest score of each of n rows among m columns, the first column that has it, and whether others have it."""
+    if m <= int(same):
+        raise InvalidInput(f"{m} rows have no nearest neighbour; use more points")
     best, index, tied = [], [], []
     for i in range(0, n, ROWS):
         rows = slice(i, min(i + ROWS, n))

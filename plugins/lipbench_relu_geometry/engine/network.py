@@ -13,6 +13,8 @@ from torch import nn
 
 from lipbench.api import InvalidInput, NotApplicable, NotFinite
 
+FLAT = 1e-13
+"""What is this share of the sizes that it is a sum of is rounding, and stands for 0."""
 KNOWN = "Linear, ReLU, BatchNorm1d in eval mode, Flatten, Dropout and Identity"
 Scaling = Callable[[nn.Module], tuple[float, float]]
 """Reads a module x -> scale * x + shift as (scale, shift)."""
@@ -80,6 +82,33 @@ class ReluNet:
         """(N, m) -> (N, h) uint8 bit vectors."""
         return (self.pre_activations(x) > 0).view(np.uint8)
 
+    def steady_bits(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bit vectors that rounding does not decide, by the affine functions that the units are around each point.
+
+        A unit that is 0 everywhere around a point is off there, where `bits` may read a sum that is 0 but for rounding.
+
+        Args:
+            x: (N, m) points; each costs as much as m + 1 passes of the network.
+
+        Returns:
+            (N, h) uint8 bits, and (N,) bool: whether the point lies on the boundary of a unit, to rounding.
+        """
+        count, m = len(x), self.inputs
+        # Affine functions as (value at the point, gradient), and the sums of the sizes of what they are sums of.
+        value = np.concatenate([x[:, :, None], np.broadcast_to(np.eye(m), (count, m, m))], axis=2)
+        size, found, edge = np.abs(value), [], np.zeros(count, dtype=bool)
+        for k, (w, b) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
+            value, size = w @ value, np.abs(w) @ size
+            value[:, :, 0] += b
+            size[:, :, 0] += np.abs(b)
+            value[np.abs(value) <= FLAT * size] = 0.0
+            on, flat = value[:, :, 0] > 0, (value[:, :, 1:] == 0).all(axis=2)
+            edge |= ((value[:, :, 0] == 0) & ~flat).any(axis=1)
+            found.append(on)
+            slope = np.where(on, 1.0, self.below[k] if self.below else 0.0)[:, :, None]
+            value, size = slope * value, np.abs(slope) * size
+        return (np.concatenate(found, axis=1) if found else np.zeros((count, 0), dtype=bool)).view(np.uint8), edge
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(N, m) -> (N, n)."""
         for k, (w, b) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
@@ -123,11 +152,13 @@ class ReluNet:
     def jacobian(self, bits: np.ndarray, rows: Sequence[int] | None = None) -> np.ndarray:
         """(B, q, m) Jacobians of q outputs, of all or of those named, where bits (B, h) hold: no other product is made.
 
-        They are multiplied from the side that has fewer rows or columns. The relative error is at most
+        They are arrays of their own, multiplied from the side that has fewer rows or columns. The relative error is at most
         gamma_k |W_{L+1}| |D_L| ... |W_1|, elementwise, for sums of k = h + L + 1 products.
         """
         last = self.weights[-1] if rows is None else self.weights[-1][list(rows)]
         slopes, count = self.slopes_of(bits), len(bits)
+        if not slopes:
+            return np.repeat(last[None], count, axis=0)
         if len(last) <= self.inputs:
             found = np.broadcast_to(last, (count, *last.shape))
             for w, slope in zip(reversed(self.weights[:-1]), reversed(slopes), strict=True):
@@ -145,8 +176,8 @@ class ReluNet:
         return Cells(rows=sign[:, :, None] * slope, bounds=-sign * offset, slope=out_slope, offset=out_offset)
 
     def without_output(self) -> ReluNet:
-        """The last hidden layer as a network: x (N, m) -> (N, width of that layer)."""
-        width = self.widths[-1]
+        """What the output layer sees as a network: x (N, m) -> (N, width of the last hidden layer, or m without one)."""
+        width = self.weights[-1].shape[1]
         return replace(self, weights=(*self.weights[:-1], np.eye(width)), biases=(*self.biases[:-1], np.zeros(width)))
 
     def in_units(self, unit: float) -> ReluNet:
@@ -204,7 +235,7 @@ def read(module: nn.Module, inputs: int, scalings: Mapping[type[nn.Module], Scal
     done: list[tuple[np.ndarray, np.ndarray]] = []
     weight, bias, plain = np.eye(inputs), np.zeros(inputs), True
     for part in _parts(module):
-        if isinstance(part, nn.ReLU):
+        if _is(part, nn.ReLU):
             # A second ReLU on top of one changes nothing.
             if not (plain and done):
                 done.append((weight, bias))
@@ -219,29 +250,35 @@ def read(module: nn.Module, inputs: int, scalings: Mapping[type[nn.Module], Scal
 
 
 def _parts(module: nn.Module) -> Iterable[nn.Module]:
-    if isinstance(module, nn.Sequential):
-        for child in module:
+    if _is(module, nn.Sequential):
+        for child in module.children():
             yield from _parts(child)
     else:
         yield module
 
 
+def _is(part: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether it is such a module and computes what that one does: a subclass may have a `forward` of its own."""
+    forward = getattr(part.forward, "__func__", None)
+    return any(isinstance(part, kind) and forward is kind.forward for kind in kinds)
+
+
 def _affine(part: nn.Module, width: int, scalings: Mapping[type[nn.Module], Scaling]) -> tuple[np.ndarray | None, np.ndarray]:
     """A matrix (out, in), or a diagonal (in,), with its shift; None for what changes nothing."""
     nothing = np.zeros(0)
-    if isinstance(part, (nn.Flatten, nn.Identity, nn.Dropout)):
+    if _is(part, nn.Flatten, nn.Identity, nn.Dropout):
         if isinstance(part, nn.Dropout) and part.training and part.p > 0:
             raise NotApplicable("Dropout in training mode is random; call eval() on the network first")
         return None, nothing
     if type(part) in scalings:
         scale, shift = scalings[type(part)](part)
         return np.full(width, scale), np.full(width, shift)
-    if isinstance(part, nn.Linear):
+    if isinstance(part, nn.Linear) and _is(part, nn.Linear):
         if part.in_features != width:
             raise InvalidInput(f"a Linear layer takes {part.in_features} numbers, but {width} arrive at it")
         w = _double(part.weight)
         return w, np.zeros(len(w)) if part.bias is None else _double(part.bias)
-    if isinstance(part, nn.BatchNorm1d):
+    if isinstance(part, nn.BatchNorm1d) and _is(part, nn.BatchNorm1d):
         return _batch_norm(part, width)
     raise NotApplicable(f"{type(part).__name__} is not read here; the geometry of a network is read for {KNOWN}")
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from lipbench.api import InvalidInput, NotApplicable
 
-from .network import ReluNet, stacked
+from .network import FLAT, ReluNet, stacked
 from .polygons import OUTSIDE, Rings, cut, joined, mark, unit
 
-FLAT = 1e-13
-"""A pre-activation whose gradient is this share of the sizes that it is a sum of is constant on the cell."""
 _LARGE = 16
 """Pieces of one cell from which on they are worth a product of their own."""
+_MET = 64
+"""Lines of a first layer that say where the middle of the plane is."""
 _NUMBERS = 2**20
 """Lines that are held at a time."""
 _SAME = 1e-12
@@ -122,16 +122,17 @@ def decompose(
     window: np.ndarray | Sequence[np.ndarray] | None = None,
     *,
     limit: int = 5_000_000,
-    scale: float = 1.0,
 ) -> Plane:
     """All cells of networks with two inputs.
+
+    In the whole plane coordinates have their origin and unit where the lines of the first layers meet, so that neither a shift
+    nor another unit of the inputs decides what rounding does.
 
     Args:
         nets: Networks of one architecture.
         window: (k, 2) corners of a convex polygon in order, or a list of such, one for each network, or None for the whole
             plane.
         limit: Largest number of cells, of all networks together.
-        scale: In the whole plane, the size at which its middle looks; it has a part in rounding only.
 
     Raises:
         InvalidInput: The networks do not have two inputs, or not the same layers, or a window has no interior.
@@ -140,12 +141,20 @@ def decompose(
     weights, biases = stacked(nets)
     if nets[0].inputs != 2:
         raise InvalidInput(f"a plane has 2 coordinates, the network takes {nets[0].inputs}; use on_plane for a slice")
-    centre, scale, rings, owner = _start(weights[0], biases[0], window, scale)
-    frame = np.column_stack([scale * np.eye(2), centre])
+    if window is None:
+        lines = np.concatenate([weights[0], biases[0][:, :, None]], axis=2)[:, : nets[0].units]
+        centre, scale = _middle(lines)
+        # Far from 0 biases have the rounding of large numbers, once: angles and cuts are along the same lines.
+        biases[0] = biases[0] + weights[0] @ centre
+        lines = np.concatenate([scale * weights[0], biases[0][:, :, None]], axis=2)[:, : nets[0].units]
+        rings, owner = joined([_quarters(each) for each in lines]), np.repeat(np.arange(len(nets)), 4)
+        frame, coincident = np.eye(2, 3) * scale, sum(map(_twins, lines))
+    else:
+        centre, scale, rings, owner = _start(len(nets), window)
+        frame, coincident = np.column_stack([scale * np.eye(2), centre]), 0
     first = _Part(layer=0, rings=rings, net=owner, lines=frame[None], parent=np.zeros(len(rings), dtype=np.int64), bits=())
-    ends, coincident = _descend(first, weights, biases, nets[0].below, limit)
-    coincident += sum(_twins(w) for w in np.concatenate([weights[0], biases[0][:, :, None]], axis=2)) if window is None else 0
-    return _collected(ends, nets[0], centre, scale, coincident, seams=bool((rings.labels == _SEAM).any()))
+    ends, shared = _descend(first, weights, biases, nets[0].below, limit)
+    return _collected(ends, nets[0], centre, scale, coincident + shared, seams=bool((rings.labels == _SEAM).any()))
 
 
 def box(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -304,14 +313,8 @@ def _active(rings: Rings, units: int) -> np.ndarray:
     return found
 
 
-def _start(
-    w: np.ndarray, b: np.ndarray, window: np.ndarray | Sequence[np.ndarray] | None, scale: float
-) -> tuple[np.ndarray, float, Rings, np.ndarray]:
-    """Centre and scale of the coordinates, the first polygons, and the network of each."""
-    count = len(w)
-    if window is None:
-        quarters = [_quarters(np.column_stack([scale * w[i], b[i]])) for i in range(count)]
-        return np.zeros(2), scale, joined(quarters), np.repeat(np.arange(count), 4)
+def _start(count: int, window: np.ndarray | Sequence[np.ndarray]) -> tuple[np.ndarray, float, Rings, np.ndarray]:
+    """Centre and scale of the coordinates, the windows, and the network of each."""
     given = [window] * count if isinstance(window, np.ndarray) else window
     windows = [np.asarray(w, dtype=np.float64) for w in given]
     if len(windows) != count:
@@ -328,6 +331,21 @@ def _start(
         sizes=np.array([len(w) for w in windows]),
     )
     return centre, scale, rings, np.arange(count)
+
+
+def _middle(lines: np.ndarray) -> tuple[np.ndarray, float]:
+    """The median of where lines (R, width, 3) of one network each meet, and the median distance from it; 0 and 1 without one."""
+    one, two = np.triu_indices(min(lines.shape[1], _MET), 1)
+    (a, b, c), (d, e, f) = lines[:, one].reshape(-1, 3).T, lines[:, two].reshape(-1, 3).T
+    turn = a * e - b * d
+    met = turn * turn > 1e-18 * (a * a + b * b) * (d * d + e * e)
+    if not met.any():
+        return np.zeros(2), 1.0
+    points = np.array([b * f - c * e, c * d - a * f])[:, met] / turn[met]
+    half = points.shape[1] // 2
+    centre = np.partition(points, half, axis=1)[:, half]
+    scale = float(np.partition(np.abs(points - centre[:, None]).max(axis=0), half)[half])
+    return centre, scale if scale > _SAME * (1 + float(np.abs(centre).max())) else 1.0
 
 
 def _area(corners: np.ndarray) -> float:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
+from lipbench.api import NotApplicable
+
 FEASIBLE = 1e-8
 """By how much a row may be missed, as a share of the size of the problem."""
 
@@ -21,6 +23,9 @@ def nearest_point(rows: np.ndarray, bounds: np.ndarray, x: np.ndarray) -> np.nda
         bounds: (k,).
         x: (m,).
 
+    Raises:
+        NotApplicable: Least squares did not end.
+
     Source: C. L. Lawson and R. J. Hanson, Solving Least Squares Problems, 1974, chapter 23, problem LDP.
     """
     slack = bounds - rows @ x
@@ -29,7 +34,10 @@ def nearest_point(rows: np.ndarray, bounds: np.ndarray, x: np.ndarray) -> np.nda
         return x.copy()
     m = rows.shape[1]
     system, target = np.concatenate([-rows.T, -slack[None] / size]), np.append(np.zeros(m), 1.0)
-    weights, _ = nnls(system, target, maxiter=30 * len(rows))
+    try:
+        weights, _ = nnls(system, target, maxiter=30 * len(rows))
+    except RuntimeError as error:
+        raise NotApplicable(f"least squares found no nearest point of a polyhedron with {len(rows)} rows: {error}") from error
     residual = system @ weights - target
     if residual[m] == 0:
         return None

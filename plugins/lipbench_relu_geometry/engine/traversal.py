@@ -58,7 +58,7 @@ def traverse(
         sides, reach = np.concatenate([np.eye(m), -np.eye(m)]), np.concatenate([np.full(m, high), np.full(m, -low)])
         if bool((sides @ start >= reach).any()):
             raise InvalidInput(f"the start {start.tolist()} does not lie inside the box [{low:g}, {high:g}]")
-    first = net.bits(start[None])[0]
+    first = _begin(net, start)
     known = {first.tobytes(): 0}
     bits, active, edges, odd = [first], [], set(), 0
     waiting = deque([0])
@@ -67,7 +67,7 @@ def traverse(
         carried = np.zeros(net.units, dtype=np.uint8)
         for units, point in _doors(net, bits[here], sides, reach):
             carried[units] = 1
-            there = net.bits(point[None])[0]
+            there = net.steady_bits(point[None])[0][0]
             odd += int((there != bits[here]).sum() != 1)
             key = there.tobytes()
             if key not in known:
@@ -80,6 +80,15 @@ def traverse(
         active.append(carried)
     pairs = np.array(sorted(e for e in edges if e[0] != e[1]), dtype=np.int64).reshape(-1, 2)
     return Visited(bits=np.array(bits), active=np.array(active), edges=pairs, nongeneric=odd)
+
+
+def _begin(net: ReluNet, start: np.ndarray) -> np.ndarray:
+    """(h,) the bits of the first cell."""
+    bits, edge = net.steady_bits(start[None])
+    if bool(edge[0]):
+        raise InvalidInput(f"the start {start.tolist()} lies on the boundary of a cell; take a point off it")
+    found: np.ndarray = bits[0]
+    return found
 
 
 def _doors(net: ReluNet, bits: np.ndarray, sides: np.ndarray, reach: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -124,16 +133,20 @@ def published(net: ReluNet, start: np.ndarray, *, tolerance: float = 1e-7, limit
 
     Args:
         net: The network.
-        start: (m,) a point.
+        start: (m,) a point off all boundaries.
         tolerance: By how much a row must be passed.
         limit: Largest number of cells.
 
     Returns:
         (P, h) uint8 bit vectors that it finds.
 
+    Raises:
+        InvalidInput: The start lies on a boundary.
+        NotApplicable: There are more than `limit` cells.
+
     Source: Y. Liu, T. Caglar, C. Peterson, M. Kirby, Front. Big Data 6:1274831, 2023, Algorithm 1 with eq. 6.
     """
-    first = net.bits(start[None])[0]
+    first = _begin(net, start)
     known, waiting = {first.tobytes(): first}, deque([first])
     while waiting:
         bits = waiting.popleft()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 from math import comb
 from typing import Annotated, Literal
 
@@ -14,8 +14,8 @@ from scipy.stats import spearmanr
 from lipbench.api import Context, InvalidInput, Metric, NotApplicable, Value
 
 from ..engine.balls import chebyshev
-from ..engine.enumerate import CellComplex, enumerate_cells
-from ..engine.network import ReluNet
+from ..engine.enumerate import CellComplex, complexes, enumerate_cells
+from ..engine.network import ReluNet, net_of
 from ..engine.plane import Plane, box, decompose
 from ..engine.traversal import published
 from ..engine.vertices import NotGeneric
@@ -24,6 +24,8 @@ from .values import mean_value, share
 
 _BRUTE = 10
 """Most units whose bit vectors are all tried."""
+_SUBSETS = 20_000
+"""Most sets of units that are looked at to know whether they are in general position."""
 _SLOW = 400
 """Most cells that are also visited one by one."""
 
@@ -35,7 +37,7 @@ class EnumerationFaults(Metric):
     """What is wrong with the count of cells: 0 where every engine and every check agrees.
 
     The cells of the fastest engine are held against the other engines, against brute force over all bit vectors where there
-    are at most 10 units, against the closed form of one layer in general position, and against the symmetry, connectedness and
+    are at most 10 units, against the closed form where there is one layer in general position, and against the symmetry, connectedness and
     parity of their dual graph. The count, the engines and the sentences of what is wrong are in the extras.
 
     Args:
@@ -66,7 +68,7 @@ class EnumerationFaults(Metric):
         if net.units <= _BRUTE:
             truth = _brute_force(net, low, high)
             wrong += [f"brute force finds {len(truth)} cells, {found.engine} {len(found)}"] if truth != keys else []
-        if len(net.widths) == 1 and self.where == "whole" and not found.nongeneric:
+        if len(net.widths) == 1 and self.where == "whole" and _general(net.weights[0], net.biases[0]):
             m, n = net.inputs, net.units
             closed = sum(comb(n, j) for j in range(m + 1)), 2 * n * sum(comb(n - 1, j) for j in range(m))
             mine = len(found), int(found.facets().sum())
@@ -77,18 +79,42 @@ class EnumerationFaults(Metric):
         return Value(value=float(len(wrong)), direction="lower", unit="faults", extras=extras)
 
 
+def _general(w: np.ndarray, b: np.ndarray) -> bool:
+    """Whether hyperplanes are known to be in general position: every m are independent and no m + 1 meet in a point."""
+    size = np.linalg.norm(w, axis=1)
+    if not size.all():
+        return False
+    (n, m), lines = w.shape, np.column_stack([w, b]) / size[:, None]
+    for k, rows in ((min(m, n), lines[:, :m]), (m + 1, lines)):
+        if k <= n:
+            if comb(n, k) > _SUBSETS:
+                return False
+            least = np.linalg.svd(rows[list(combinations(range(n), k))], compute_uv=False)[:, -1]
+            if bool((least <= 1e-9).any()):
+                return False
+    return True
+
+
 def _out_of_range(net: ReluNet, found: CellComplex) -> list[str]:
-    """Counts that no network of these widths has, and bounded cells that have too few facets to be bounded."""
+    """Counts that no network with this first layer and these widths has, and bounded cells with too few facets to be bounded."""
     # Each layer cuts a cell of those before it as a layer of its own that sees the narrowest of them.
     reach, most = net.inputs, 1
     for width in net.widths:
         reach = min(reach, width)
         most *= sum(comb(width, j) for j in range(reach + 1))
     wrong = [f"there are {len(found)} cells, and no network of these widths has more than {most}"] if len(found) > most else []
+    if len(net.widths) > 1:
+        # Later layers only cut the cells of the first one.
+        first = len(enumerate_cells(net_of([*zip(net.weights[:1], net.biases[:1], strict=True), _constant(net.widths[0])])))
+        wrong += [f"there are {len(found)} cells, and {first} of the first layer alone"] if len(found) < first else []
     if found.bounded is not None and not found.nongeneric:
         open_ended = int((found.facets().sum(axis=1)[found.bounded] <= net.inputs).sum())
         wrong += [f"{open_ended} bounded cells have {net.inputs} facets or fewer"] if open_ended else []
     return wrong
+
+
+def _constant(width: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((1, width)), np.zeros(1)
 
 
 class PublishedUndercount(Metric):
@@ -117,7 +143,8 @@ class PublishedUndercount(Metric):
 class RegionCount(Metric):
     """Cells of each network, in the whole space or in the box of the data.
 
-    Exact: no polygon is thinner than 1e-12 of the window. Replicas are counted together.
+    Exact where `nongeneric` in the extras is 0, the hyperplanes and facets that showed no general position: there units share a
+    hyperplane, or a cell beyond is too thin to be seen, 1e-12 of the window. Replicas are counted together.
 
     Args:
         where: `whole` space or the `box` of the data.
@@ -131,7 +158,24 @@ class RegionCount(Metric):
     def compute(self, evidence: Geometry, ctx: Context) -> Value:
         """Mean over replicas."""
         counts = _counts(evidence, self.where, self.limit, self.kind)
-        return mean_value(counts, unit="cells", of="replicas", counts=counts.tolist(), units=evidence.nets[0].units)
+        return mean_value(
+            counts,
+            unit="cells",
+            of="replicas",
+            counts=counts.tolist(),
+            units=evidence.nets[0].units,
+            nongeneric=self._nongeneric(evidence),
+        )
+
+    def _nongeneric(self, evidence: Geometry) -> int:
+        if evidence.nets[0].inputs == 2:
+            plane = _plane(evidence, self.where, self.limit)
+            lone: int = evidence.once(
+                ("lone", self.where, self.limit), lambda: plane.coincident + sum(c.nongeneric for c in complexes(plane))
+            )
+        else:
+            lone = sum(c.nongeneric for c in _cells(evidence, self.where, self.limit))
+        return lone
 
 
 class RegionRatio(Metric):
@@ -234,9 +278,7 @@ def _ends(evidence: Geometry, where: str) -> tuple[float | None, float | None]:
 def _plane(evidence: Geometry, where: str, limit: int) -> Plane:
     low, high = evidence.spec.low, evidence.spec.high
     window = None if where == "whole" else box([low, low], [high, high])
-    found: Plane = evidence.once(
-        ("plane", where), lambda: decompose(evidence.nets, window, limit=limit, scale=max(abs(low), abs(high)))
-    )
+    found: Plane = evidence.once(("plane", where, limit), lambda: decompose(evidence.nets, window, limit=limit))
     return found
 
 
@@ -244,14 +286,19 @@ def _counts(evidence: Geometry, where: str, limit: int = 2_000_000, kind: str = 
     if evidence.nets[0].inputs == 2:
         plane = _plane(evidence, where, limit)
         return np.bincount(plane.net[plane.bounded] if kind == "bounded" else plane.net, minlength=len(evidence.nets))
-    cells: list[CellComplex] = evidence.once(
-        ("cells", where), lambda: [enumerate_cells(n, *_ends(evidence, where), limit=limit) for n in evidence.nets]
-    )
+    cells = _cells(evidence, where, limit)
     if kind == "all":
         return np.array([len(c) for c in cells])
     if any(c.bounded is None for c in cells):
         raise NotApplicable("which cells are bounded is not known of a network in no general position; leave it out here")
     return np.array([int(c.bounded.sum()) for c in cells if c.bounded is not None])
+
+
+def _cells(evidence: Geometry, where: str, limit: int) -> list[CellComplex]:
+    found: list[CellComplex] = evidence.once(
+        ("cells", where, limit), lambda: [enumerate_cells(n, *_ends(evidence, where), limit=limit) for n in evidence.nets]
+    )
+    return found
 
 
 def _keys(found: CellComplex) -> set[bytes]:
@@ -266,7 +313,8 @@ def _brute_force(net: ReluNet, low: float | None, high: float | None) -> set[byt
     a, b = (-1e6, 1e6) if low is None or high is None else (low, high)
     for i, bits in enumerate(patterns):
         flat = np.abs(cells.rows[i]).sum(axis=1) < 1e-12
-        level = np.where(bits[flat] > 0, cells.bounds[i][flat] > 0, cells.bounds[i][flat] >= 0)  # a constant 0 is off
+        # A constant 0 is off, and may be a sum that is 0 but for rounding.
+        level = np.where(bits[flat] > 0, cells.bounds[i][flat] > 1e-12, cells.bounds[i][flat] >= -1e-12)
         if not bool(level.all()) or _empty(cells.rows[i], cells.bounds[i], a, b):
             continue
         found.add(np.packbits(bits).tobytes())

@@ -109,6 +109,8 @@ class FacetDistance(Metric):
     def compute(self, evidence: Geometry, ctx: Context) -> Value:
         """Mean over points."""
         found = facet_distance(evidence.net("facet_distance"), evidence.x)
+        if not np.isfinite(found).all():
+            raise NotApplicable("facet_distance: the cell of a point has no facet, the network is affine; leave it out here")
         return mean_value(found, unit="input units", of="points")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import torch
 from lipbench_basics.networks.layers import Scaling, rescale
 from lipbench_basics.networks.statedict import read_state
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from lipbench.api import Context, DataSpec, InvalidInput, Network, data_root
 
@@ -40,13 +41,19 @@ class ReluSaved(Network):
         raise InvalidInput(f"weights: there is no file {self.weights}, neither here nor in {data_root()}")
 
     def make(self, spec: DataSpec, ctx: Context) -> nn.Module:
-        """The layers as they are in the file, in its precision.
+        """The layers as they are in the file, in its precision, at least float32; inputs are cast to it.
 
         Raises:
             InvalidInput: A layer is missing, or the shapes do not fit each other or the data.
         """
         state = read_state(self.files()[0])
-        parts: list[nn.Module] = [nn.Flatten(), rescale(spec, self.scaling)]
+        # One precision for all: the widest of the layers.
+        dtype = torch.float32
+        for name in self.layers:
+            dtype = torch.promote_types(dtype, state[f"{name}.weight"].dtype) if f"{name}.weight" in state else dtype
+        first = nn.Flatten()
+        first.register_forward_pre_hook(partial(_cast, dtype))
+        parts: list[nn.Module] = [first, rescale(spec, self.scaling).to(dtype)]
         width = math.prod(spec.shape)
         for name in self.layers:
             weight = state.get(f"{name}.weight")
@@ -57,9 +64,13 @@ class ReluSaved(Network):
                 raise InvalidInput(f"{self.weights}: {name} takes {weight.shape[1]} numbers, but {width} arrive at it")
             bias = state.get(f"{name}.bias")
             layer = nn.Linear(weight.shape[1], len(weight), bias=bias is not None)
-            layer.weight.data = weight.to(torch.float32)
+            layer.weight.data = weight.to(dtype)
             if bias is not None:
-                layer.bias.data = bias.to(torch.float32)
+                layer.bias.data = bias.to(dtype)
             parts += [layer, nn.ReLU()]
             width = len(weight)
         return nn.Sequential(*parts[:-1])
+
+
+def _cast(dtype: torch.dtype, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x.to(dtype) for x in inputs)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,26 +30,31 @@ def normal_net(sizes: tuple[int, ...], seed: int) -> ReluNet:
 
 
 def brute_force(net: ReluNet) -> set[bytes]:
-    """All bit vectors that hold a ball, by one linear program each."""
-    found = set()
-    for pattern in product((0, 1), repeat=net.units):
-        bits = np.array([pattern], dtype=np.uint8)
-        cell = net.cells(bits)
-        a, c = cell.rows[0], cell.bounds[0]
-        size = np.linalg.norm(a, axis=1)
-        flat = size < 1e-12
-        if not np.where(bits[0, flat] > 0, c[flat] > 0, c[flat] >= 0).all():  # a constant 0 is off
-            continue
-        solved = linprog(
-            [0.0] * net.inputs + [-1.0],
-            A_ub=np.column_stack([a, size]),
-            b_ub=c,
-            bounds=[(None, None)] * net.inputs + [(0, 1)],
-            method="highs",
-        )
-        if solved.status == 0 and solved.x[-1] > 1e-9:
-            found.add(bits.tobytes())
-    return found
+    """All bit vectors that hold a ball, by linear programs: unit by unit, since what holds none holds none with more rows."""
+    found = [np.zeros(0, dtype=np.uint8)]
+    for _ in range(net.units):
+        longer = [np.append(bits, np.uint8(bit)) for bits in found for bit in (0, 1)]
+        found = [bits for bits in longer if _holds_a_ball(net, bits)]
+    return keys(np.array(found))
+
+
+def _holds_a_ball(net: ReluNet, first: np.ndarray) -> bool:
+    """Whether the first bits do; no row depends on bits that come after it."""
+    bits = np.append(first, np.zeros(net.units - len(first), dtype=np.uint8))
+    cell = net.cells(bits[None])
+    a, c = cell.rows[0, : len(first)], cell.bounds[0, : len(first)]
+    size = np.linalg.norm(a, axis=1)
+    flat = size < 1e-12
+    if not np.where(first[flat] > 0, c[flat] > 1e-12, c[flat] >= -1e-12).all():  # a constant 0 is off, to rounding
+        return False
+    solved = linprog(
+        [0.0] * net.inputs + [-1.0],
+        A_ub=np.column_stack([a, size]),
+        b_ub=c,
+        bounds=[(None, None)] * net.inputs + [(0, 1)],
+        method="highs",
+    )
+    return bool(solved.status == 0 and solved.x[-1] > 1e-9)
 
 
 def duplicated(factor: float = 2.0, offset: float = 0.0) -> ReluNet:

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lipbench_relu_geometry.engine import enumerate as enumerate_module
 from lipbench_relu_geometry.engine.enumerate import CellComplex, Engine, enumerate_cells
 from lipbench_relu_geometry.engine.network import net_of
 from lipbench_relu_geometry.engine.plane import box, decompose
+from lipbench_relu_geometry.engine.vertices import walk
 from relu_nets import brute_force, hexagon, keys, normal_net, torch_net
 
 from lipbench.api import InvalidInput, NotApplicable
@@ -41,11 +44,11 @@ def test_generic_hyperplanes_have_the_known_cells_and_facets(m: int, n: int, cel
 @pytest.mark.parametrize(("sizes", "seed", "count"), DEEP)
 def test_the_set_of_cells_is_that_of_brute_force(sizes: tuple[int, ...], seed: int, count: int) -> None:
     net = normal_net(sizes, seed)
-    truth = brute_force(net) if net.units <= 8 else None
+    truth = brute_force(net)
     for engine in (*_engines(sizes[0]), *(("traversal",) if sizes[0] < 4 else ())):
         found = enumerate_cells(net, engine=engine)  # type: ignore[arg-type]
         assert len(found) == count
-        assert truth is None or keys(found.bits()) == truth
+        assert keys(found.bits()) == truth
         assert found.faults(net) == []
 
 
@@ -70,6 +73,48 @@ def test_the_whole_space_has_the_seeded_counts(sizes: tuple[int, ...], seed: int
     net = torch_net(sizes, seed)
     for engine in _engines(sizes[0]):
         assert len(enumerate_cells(net, engine=engine)) == count
+
+
+@pytest.mark.parametrize(("sizes", "seed", "count"), [((2, 10, 10, 1), 0, 203), ((2, 25, 25, 25, 1), 4, 2940)])
+def test_neither_a_shift_nor_the_unit_of_the_inputs_changes_the_count(sizes: tuple[int, ...], seed: int, count: int) -> None:
+    net = torch_net(sizes, seed)
+    far = [net.on_plane(np.array([s, -s / 2]), np.eye(2)) for s in (3e4, 1e5, 1e6)]
+    for moved in (*far, net.in_units(1e-8), net.in_units(1e8)):
+        found = enumerate_cells(moved, engine="polygons")
+        assert (len(found), found.nongeneric) == (count, 0)
+    apart = decompose([far[0], net])
+    assert apart.counts(2).tolist() == [count, count]
+
+
+def test_vertices_are_asked_where_polygons_leave_facets_without_a_partner(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, by_polygons = normal_net((2, 6, 6, 1), 4), enumerate_module._by_polygons
+
+    def without_one(*args: object) -> CellComplex:
+        found = by_polygons(*args)  # type: ignore[arg-type]
+        return replace(found, packed=found.packed[1:], active=found.active[1:], nongeneric=3)
+
+    monkeypatch.setattr(enumerate_module, "_by_polygons", without_one)
+    assert (len(enumerate_cells(net)), enumerate_cells(net).engine) == (62, "vertices")
+    assert len(enumerate_cells(net, engine="polygons")) == 61
+    assert enumerate_cells(hexagon()).engine == "polygons"  # in no general position: vertices refuse it
+
+
+def test_networks_without_a_hidden_layer_are_one_cell() -> None:
+    for m in (2, 3):
+        net = net_of([(np.ones((2, m)), np.zeros(2))])
+        for ends in ((), (-1.0, 1.0)):
+            found = enumerate_cells(net, *ends)
+            assert (len(found), found.bits().shape, found.faults(net)) == (1, (1, 0), [])
+
+
+@pytest.mark.parametrize(("sizes", "most"), [((2, 10, 10, 1), 56**2), ((3, 5, 4, 1), 26 * 15), ((2, 1, 6, 1), 2 * 7)])
+def test_counts_lie_between_those_of_the_first_layer_and_of_all_as_if_alone(sizes: tuple[int, ...], most: int) -> None:
+    for seed in range(5):
+        net = normal_net(sizes, seed)
+        found, first = enumerate_cells(net), enumerate_cells(net_of([*zip(net.weights[:1], net.biases[:1], strict=True), (np.ones((1, sizes[1])), np.zeros(1))]))  # fmt: skip
+        assert len(first) <= len(found) <= most
+        facets = found.facets().sum(axis=1)
+        assert (facets[found.bounded] >= sizes[0] + 1).all()
 
 
 def test_a_wider_window_has_more_of_the_cells() -> None:
@@ -101,6 +146,8 @@ def test_euler_counts_vertices_edges_and_cells() -> None:
     edges, lone = found.neighbours()
     assert (len(found), len(edges), lone) == (62, 111, 0)
     assert int(found.facets().sum()) == 2 * 111
+    vertices = walk(normal_net((2, 6, 6, 1), 4)).vertices
+    assert (vertices, vertices - len(edges) + len(found)) == (50, 1)
 
 
 def _excess(found: CellComplex) -> dict[int, int]:

@@ -114,6 +114,15 @@ def test_the_nearest_point_of_a_polyhedron_obeys_the_law_of_projections() -> Non
     np.testing.assert_array_equal(nearest_point(np.eye(2), np.ones(2), np.zeros(2)), np.zeros(2))  # type: ignore[arg-type]
 
 
+def test_a_search_for_the_nearest_point_that_does_not_end_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    monkeypatch.setattr("lipbench_relu_geometry.engine.projection.nnls", endless)
+    with pytest.raises(NotApplicable, match="least squares found no nearest point"):
+        nearest_point(np.eye(2), -np.ones(2), np.zeros(2))
+
+
 def test_of_many_largest_balls_the_nearest_is_taken() -> None:
     # A strip of width 2 in a box: all centres with first coordinate 1 are largest.
     strip, bounds = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), np.array([2.0, 0.0])

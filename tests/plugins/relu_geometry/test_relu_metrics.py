@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from lipbench_basics.datasets.noise import UniformNoise
 from lipbench_basics.networks.mlp import MLP
-from lipbench_relu_geometry.engine.network import ReluNet
+from lipbench_relu_geometry.engine.enumerate import enumerate_cells
+from lipbench_relu_geometry.engine.network import ReluNet, net_of
+from lipbench_relu_geometry.metrics import counting
+from lipbench_relu_geometry.metrics.counting import EnumerationFaults, RegionCount
 from lipbench_relu_geometry.metrics.graph import GraphExcess
 from lipbench_relu_geometry.metrics.points import ActiveBits, ClassDistances, NearestAgreement
-from lipbench_relu_geometry.metrics.sizes import BoundaryDistance, ChebyshevRadius
+from lipbench_relu_geometry.metrics.sizes import BoundaryDistance, ChebyshevRadius, FacetDistance
 from lipbench_relu_geometry.task import Geometry, ReluGeometry, Unchanged
 from relu_nets import duplicated, normal_net
 
-from lipbench.api import Context, DataSpec, Metric, NotApplicable
+from lipbench.api import Context, DataSpec, InvalidInput, Metric, NotApplicable
 
 CTX = Context(scope="test", seed=0)
 
@@ -111,3 +116,74 @@ def test_neighbours_by_cosine_do_not_see_the_length_of_a_row() -> None:
     y = evidence.labels("")
     expected = float((y[products.argmax(axis=1)] == y).mean())
     assert NearestAgreement(by="cosine").compute(evidence, CTX).value == expected
+
+
+def _layer(w: object, b: object) -> ReluNet:
+    first = np.array(w, dtype=float)
+    return net_of([(first, np.array(b, dtype=float)), (np.ones((1, len(first))), np.zeros(1))])
+
+
+CENTRAL = np.random.default_rng(0).standard_normal((4, 3))
+
+
+@pytest.mark.parametrize(
+    ("net", "cells"),
+    [
+        (_layer(CENTRAL[:, :2], np.zeros(4)), 8),
+        (_layer(CENTRAL, np.zeros(4)), 14),
+        (_layer([[1.0, 2.0]] * 4, [0.0, 1.0, 2.0, 3.0]), 5),
+        (_layer([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]], [0.1, 0.2, 0.5, 1.0]), 7),
+        (normal_net((2, 4, 1), 0), 11),
+    ],
+    ids=["lines through a point", "planes through a point", "parallel lines", "a unit without weights", "general position"],
+)
+def test_counts_of_special_arrangements_are_no_faults(net: ReluNet, cells: int) -> None:
+    found = EnumerationFaults().compute(_geometry(net), CTX)
+    assert (found.extras["cells"], found.extras["faults"]) == (cells, [])
+
+
+@pytest.mark.parametrize("sizes", [(2, 4, 1), (2, 4, 4, 1), (3, 4, 1)])
+def test_a_count_with_too_few_or_too_many_cells_is_a_fault(sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    net = normal_net(sizes, 0)
+    true = enumerate_cells(net)
+    assert counting._out_of_range(net, true) == []
+    half = replace(true, packed=true.packed[:6], active=true.active[:6], bounded=None, inner=None)
+    many = replace(true, packed=np.repeat(true.packed, 20, axis=0), bounded=None)
+    assert any("no network of these widths" in w for w in counting._out_of_range(net, many))
+    if len(sizes) > 3:
+        assert any("of the first layer alone" in w for w in counting._out_of_range(net, half))
+    few = replace(true, bounded=np.ones(len(true), dtype=bool))
+    assert any("facets or fewer" in w for w in counting._out_of_range(net, few))
+    monkeypatch.setattr(counting, "enumerate_cells", lambda *a, **k: half)
+    assert EnumerationFaults().compute(_geometry(net), CTX).value > 0  # type: ignore[operator]
+
+
+def test_the_count_says_where_units_share_a_line_and_keeps_to_its_limit() -> None:
+    evidence = _geometry(duplicated())
+    found = RegionCount().compute(evidence, CTX)
+    assert found.value == 11
+    assert found.extras["nongeneric"] > 0
+    assert RegionCount().compute(_geometry(normal_net((2, 5, 1), 11)), CTX).extras["nongeneric"] == 0
+    with pytest.raises(NotApplicable, match="more than 10 cells"):
+        RegionCount(limit=10).compute(evidence, CTX)
+
+
+def test_networks_without_a_hidden_layer_have_values_or_a_reason() -> None:
+    evidence = _geometry(net_of([(np.array([[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]]), np.zeros(3))]))
+    assert RegionCount().compute(evidence, CTX).value == 1
+    assert EnumerationFaults().compute(evidence, CTX).value == 0
+    assert ActiveBits(count=2).compute(evidence, CTX).value == 0
+    euclid = NearestAgreement(by="euclid").compute(evidence, CTX).value
+    assert NearestAgreement(by="penultimate").compute(evidence, CTX).value == euclid
+    for by in ("cosine", "logits"):
+        assert 0 <= NearestAgreement(by=by).compute(evidence, CTX).value <= 1  # type: ignore[arg-type, operator]
+    with pytest.raises(NotApplicable, match="the network is affine"):
+        FacetDistance().compute(evidence, CTX)
+    jacobian = evidence.nets[0].jacobian(np.zeros((4, 0)))
+    assert jacobian.flags.writeable
+
+
+def test_one_point_has_no_nearest_neighbour() -> None:
+    for by in ("hamming", "euclid"):
+        with pytest.raises(InvalidInput, match="1 rows have no nearest neighbour"):
+            NearestAgreement(by=by).compute(_geometry(normal_net((4, 9, 2), 0), points=1), CTX)  # type: ignore[arg-type]

@@ -89,6 +89,12 @@ def test_a_plain_state_dict_loads_by_the_names_of_its_layers(tmp_path: Path) -> 
     assert model.files() == [tmp_path / "net.pt"]
     model.build(DataSpec(shape=(2, 2), low=0.0, high=1.0, classes=2), CTX)
     np.testing.assert_allclose(nets_of(model, 4)[0](x.double().numpy()), net.double()(x.double()).detach().numpy(), atol=1e-12)
+    torch.nn.init.normal_(net.double().l1.weight)  # numbers that no float32 has
+    torch.save(net.state_dict(), tmp_path / "fine.pt")
+    fine = ReluSaved(weights=str(tmp_path / "fine.pt"), layers=("l1", "l2", "l3"))
+    fine.build(DataSpec(shape=(2, 2), low=0.0, high=1.0, classes=2), CTX)
+    np.testing.assert_array_equal(nets_of(fine, 4)[0].weights[0], net.l1.weight.detach().numpy())
+    assert fine.module(x.reshape(-1, 2, 2)).dtype == torch.float64
     with pytest.raises(InvalidInput, match=r"no matrix fc1.weight; layers in it: l1, l2, l3"):
         ReluSaved(weights=str(tmp_path / "net.pt"), layers=("fc1",)).build(PLANE, CTX)
     with pytest.raises(InvalidInput, match="takes 4 numbers, but 2 arrive"):

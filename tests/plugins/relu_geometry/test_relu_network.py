@@ -76,6 +76,28 @@ def test_what_is_not_piecewise_affine_is_refused_in_a_sentence(module: nn.Module
         read(module, 3)
 
 
+class _Residual(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + super().forward(x)
+
+
+class _Squared(nn.ReLU):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) ** 2
+
+
+class _Named(nn.Linear):
+    """Computes what its base does."""
+
+
+def test_a_subclass_is_read_only_where_it_computes_what_its_base_does() -> None:
+    for part in (_Residual(nn.Linear(3, 3)), _Squared(), nn.Sequential(nn.Linear(3, 3), _Squared())):
+        with pytest.raises(NotApplicable, match="is not read here"):
+            read(nn.Sequential(part, nn.Linear(3, 1)), 3)
+    mine, x = nn.Sequential(_Named(3, 2)).double(), torch.randn((5, 3), dtype=torch.float64)
+    np.testing.assert_allclose(read(mine, 3)(x.numpy()), mine(x).detach().numpy(), atol=1e-12)
+
+
 def test_shapes_and_values_that_cannot_be_are_refused() -> None:
     with pytest.raises(InvalidInput, match="takes 3 numbers"):
         read(nn.Sequential(nn.Linear(3, 4)), 5)
