@@ -24,12 +24,17 @@ def regions_against_units(records: Sequence[Record], published: Sequence[Mapping
         published: Entries of the reference file.
     """
     found: dict[str, list[Record]] = {}
-    for r in good(records, "region_count", where="whole", kind="all"):
-        if len(r.extras["counts"]) > 1:
+    several = [r for r in good(records, "region_count", where="whole", kind="all") if len(r.extras["counts"]) > 1]
+    for r in several:
+        if r.roles["data"] == several[0].roles["data"]:  # on other data the inputs may be more than two
             found.setdefault(r.roles["network"], []).append(r)
     if len(found) < 2:
         return {}
-    theirs = {e["where"].get("network"): e["value"] for e in published if e["where"].get("metric") == "regions_whole"}
+    theirs = {
+        e["where"].get("network"): e["value"]
+        for e in published
+        if e["where"].get("metric") == "regions_whole" and e["quantity"] == "mean cells"
+    }
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.5, 6.5), layout="constrained")
