@@ -93,7 +93,7 @@ class Reader:
                 return self._process(self.python or sys.executable, "-m", module, *rest)
             case ["python", *rest]:
                 return self._process(sys.executable, *rest)
-            case ["mkdir" | "cp", *names]:
+            case ["mkdir" | "cp" | "rm", *names]:
                 assert not any(Path(name).is_absolute() or ".." in Path(name).parts for name in names), where
                 return self._process(*words)
             case ["cd", folder]:
