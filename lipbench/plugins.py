@@ -40,6 +40,7 @@ class PluginInfo:
     distribution: str
     """Name of the distribution, or the file that `--plugin` named."""
     version: str
+    """Empty for what `--plugin` named."""
     status: Literal["ok", "blocked", "broken"]
     reason: str = ""
     file: str = ""
@@ -57,6 +58,11 @@ class PluginInfo:
     def declares(self) -> bool:
         """False where all that it has are functions that a suite may name."""
         return bool(self.components or self.reports or self.executors or self.formats or self.listeners)
+
+    @property
+    def without(self) -> str:
+        """What a user does to run without it, for messages."""
+        return f"block the plugin with -p no:{self.name}" if self.version else f"leave out --plugin {self.distribution}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +88,7 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
     manager.add_hookspecs(hookspecs)
     found = [_guarded(manager, "core", "lipbench", __version__, OWN, ())]
     installed = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
-    for name in options.blocked:
-        if name not in {e.name for e in installed}:
-            raise UsageError(f"-p no:{name}: there is no such plugin; {did_you_mean(name, (e.name for e in installed))}")
+    _check_blocked(options, {e.name for e in installed})
     for point in installed if options.autoload else ():
         dist, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
         if point.name in options.blocked:
@@ -101,6 +105,16 @@ def load_plugins(options: PluginOptions = PluginOptions()) -> list[PluginInfo]:
         if info.status == "broken":
             raise PluginError(f"--plugin {info.distribution}: {info.reason}")
     return found
+
+
+def _check_blocked(options: PluginOptions, installed: Iterable[str]) -> None:
+    for name in options.blocked:
+        if name in installed:
+            continue
+        for place in options.extra:
+            if name == _stem(place):
+                raise UsageError(f"-p no:{name}: this blocks installed plugins alone; leave out --plugin {place}")
+        raise UsageError(f"-p no:{name}: there is no such plugin; {did_you_mean(name, installed)}")
 
 
 def _stem(place: str) -> str:
@@ -173,9 +187,14 @@ def _check_before(name: str, source: EntryPoint | str, file: Path | None, before
     """What is wrong with a plugin before any of its code runs."""
     for other in before:
         if other.name == name and other.status == "ok":
+            asked = isinstance(source, str)
             raise PluginError(
                 f"plugin {other.name!r} of {other.distribution} ({other.file}) has this name already; "
-                "rename one of them, or uninstall one of the two distributions"
+                + (
+                    f"leave out --plugin {source}, or rename it"
+                    if asked
+                    else "rename one of them, or uninstall one of the two distributions"
+                )
             )
     if isinstance(source, EntryPoint):
         check_requirement(source.dist)
@@ -303,6 +322,6 @@ def declared(what: str, name: str, found: Sequence[tuple[D, PluginInfo]]) -> tup
     if len(wanted) > 1:
         raise PluginError(
             f"{what} {name!r} is claimed by plugins {' and '.join(f'{p.name} ({p.distribution})' for _, p in wanted)}; "
-            "block one with -p no:NAME"
+            "block one with -p no:NAME, or leave out its --plugin"
         )
     return wanted[0]

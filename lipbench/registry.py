@@ -130,7 +130,7 @@ class Registry:
         return PluginError(
             f"{kind} {name!r} of plugin {entry.plugin.name!r} ({entry.plugin.distribution}) cannot be loaded: {in_words(error)}"
             + (f", in {file}" if file and str(file) not in str(error) else "")
-            + f"; mend it, or block the plugin with -p no:{entry.plugin.name}"
+            + f"; mend it, or {entry.plugin.without}"
         )
 
     def executors(self) -> list[tuple[ExecutorDeclaration, PluginInfo]]:
@@ -244,7 +244,7 @@ def _with_file(entry: Registered) -> str:
 
 
 def _block_one(wanted: Iterable[Registered]) -> str:
-    return f"block one: {' or '.join(sorted(f'-p no:{r.plugin.name}' for r in wanted))}"
+    return " or ".join(sorted({r.plugin.without for r in wanted}))
 
 
 def load_factory(factory: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from lipbench.contract.components import Metric, Stage
 from lipbench.contract.context import Context
+from lipbench.contract.errors import SuiteError
 from lipbench.contract.values import Value
 from lipbench.execution.artifacts import Artifacts
 from lipbench.execution.durations import Durations
@@ -64,7 +65,12 @@ class TaskSubject(Subject):
         with TemporaryDirectory() as folder:
             file = Path(folder) / "conformance.yaml"
             file.write_text(json.dumps(suite))  # JSON is YAML
-            return make_plan(load_suite(file), self.registry)
+            try:
+                return make_plan(load_suite(file), self.registry)
+            except SuiteError as error:
+                raise SuiteError(
+                    error.message
+                ) from None  # the author has not written this file, and it has another name each time
 
     def run(self, plan: Plan, batch_scale: float = 1.0, world: int = 0, capture: bool = False) -> tuple[Answers, list[int]]:
         """Do all works of a plan in this process; answers by metric, and the batches that components asked for.
@@ -213,7 +219,7 @@ def make_evidence(
     Args:
         task: Its name.
         roles: What fills each role, as in a suite.
-        metric: Any metric that reads it.
+        metric: Any metric that reads it, often the one under test; it completes the suite and is not computed.
         params: Parameters of the task.
         plugin: File or module of a plugin that is not installed.
         seed: The seed of the job.

@@ -104,6 +104,24 @@ def test_blocking_and_no_autoload(monkeypatch: pytest.MonkeyPatch) -> None:
         load_plugins(PluginOptions(blocked=("two",)))
 
 
+def test_how_to_do_without_a_file_is_by_its_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _installed(monkeypatch, twice=lambda: _module("twice", lipbench_components=lambda: [_component("a")]))
+    source = (
+        "from lipbench.api import Component, hookimpl\n@hookimpl\ndef lipbench_components():\n"
+        "    return [Component(kind='metric', name='b', factory='nowhere:B', summary='nothing')]\n"
+    )
+    lost, twice = tmp_path / "lost_metric.py", tmp_path / "twice.py"
+    lost.write_text(source)
+    twice.write_text(source)
+    registry = Registry(load_plugins(PluginOptions(extra=(str(lost),))))
+    with pytest.raises(PluginError, match=f"mend it, or leave out --plugin {lost}$"):
+        registry.describe(registry.get("metric", "b"))
+    with pytest.raises(UsageError, match=f"-p no:lost_metric: .* leave out --plugin {lost}$"):
+        load_plugins(PluginOptions(extra=(str(lost),), blocked=("lost_metric",)))
+    with pytest.raises(PluginError, match=f"has this name already; leave out --plugin {twice}, or rename it"):
+        load_plugins(PluginOptions(extra=(str(twice),)))
+
+
 def test_a_component_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     _installed(monkeypatch, one=lambda: _module("one", lipbench_components=lambda: [_component("a")]))
     registry = Registry(load_plugins())

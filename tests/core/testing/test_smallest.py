@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from conftest import Cli
 
-from lipbench.testing import check_metric, check_model, make_evidence
+from lipbench.testing import ConformanceError, check_metric, check_model, make_evidence
 
 HERE = Path(__file__).parents[3] / "examples" / "smallest"
 METRIC, MODEL = str(HERE / "smallest_metric.py"), str(HERE / "smallest_model.py")
@@ -32,6 +33,15 @@ def test_the_model() -> None:
 def test_the_metric() -> None:
     evidence = make_evidence("ood_detection", roles=ROLES, metric="median_gap", plugin=METRIC)
     check_metric("median_gap", plugin=METRIC, evidence=lambda: evidence, invariances={"permutation": None})
+
+
+def test_evidence_that_cannot_be_made_is_said_once() -> None:
+    with pytest.raises(ConformanceError) as caught:
+        check_metric(
+            "median_gap", plugin=METRIC, evidence=lambda: make_evidence("ood_detection", roles=ROLES, metric="median_gap")
+        )
+    assert str(caught.value).count("there is no metric 'median_gap'") == 1
+    assert "conformance.yaml" not in str(caught.value)
 
 
 def test_suites_take_them(cli: Cli) -> None:
