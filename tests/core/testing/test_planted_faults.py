@@ -100,6 +100,9 @@ class Unlicensed(Points):
 class Undocumented(Points):
     """Says nothing of its parameter."""
 
+    def __init__(self, *, count: int = 8) -> None:
+        super().__init__(count=count)
+
 
 class BadDefault(Points):
     """Its default is outside of its own range.
