@@ -20,7 +20,7 @@ TOGETHER_S = 10.0
 SILENCE_S = 300.0
 """A machine that says nothing for this long after all time limits have passed is given up, even if Ray takes it for alive."""
 
-GRACE_S = 10.0
+GRACE_S = 60.0
 """How long tasks may take to end their processes when the run is stopped; then they are killed."""
 
 LOOK_S = 5.0
