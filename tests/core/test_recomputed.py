@@ -69,18 +69,13 @@ def test_explain_names_the_difference(cli: Cli, suite: Suite, toy: Path, tmp_pat
     assert "would not run again" in cli("explain", same[:12], path, "--plugin", toy, "--results", tmp_path).out
 
 
+def in_a_process(suite: Path, results: Path) -> list[str]:
+    """The command for a run in a process that has imported no plugin yet."""
+    return [sys.executable, "-m", "lipbench", "run", str(suite), "--results", str(results)]
+
+
 def test_another_checkout_of_a_plugin_is_another_plugin(cli: Cli, suite: Suite, toy: Path, tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "lipbench",
-        "run",
-        str(suite()),
-        "--results",
-        str(tmp_path / "out"),
-        "--no-plots",
-        "--plugin",
-    ]
+    words = [*in_a_process(suite(), tmp_path / "out"), "--no-plots", "--plugin"]
     means = []
     for name, add in (("a", ""), ("b", " + 100.0")):
         (tmp_path / name).mkdir()
@@ -101,17 +96,7 @@ def test_a_helper_beside_a_plugin_counts(cli: Cli, suite: Suite, toy: Path, tmp_
         .replace("import numpy as np\n", "import numpy as np\nimport toy_helper\n")
     )
     (tmp_path / "toy_with_helper.py").write_text(text)
-    words = [
-        sys.executable,
-        "-m",
-        "lipbench",
-        "run",
-        str(suite()),
-        "--results",
-        str(tmp_path / "out"),
-        "--plugin",
-        "toy_with_helper.py",
-    ]
+    words = [*in_a_process(suite(), tmp_path / "out"), "--plugin", "toy_with_helper.py"]
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     for content, said in (
         ("ADD = 1.0\n", "4 cells computed, 0"),
